@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# One node of a job's Ray cluster, in the foreground; started on each node by slurm.sbatch, which exports what is read.
+#   ray_node.sh address PYTHON...          print this node's address on the network between the nodes
+#   ray_node.sh head ADDRESS PYTHON...     the head, under this address
+#   ray_node.sh join ADDRESS PYTHON...     a worker of the head at this address
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=ports.sh
+source "$(dirname "${BASH_SOURCE[0]}")/ports.sh"
+mode=$1
+shift
+
+address() {
+    if [ -n "${INTERFACE:-}" ]; then
+        "$@" -c 'import psutil, sys
+print(next(a.address for a in psutil.net_if_addrs()[sys.argv[1]] if a.family == 2))' "$INTERFACE"
+    else
+        "$@" -c 'import ray.util; print(ray.util.get_node_ip_address())'
+    fi
+}
+if [ "$mode" = address ]; then
+    address "$@"
+    exit
+fi
+
+head=$1
+shift
+options=(--block --disable-usage-stats "--num-cpus=${CPU_SLOTS:?}" "--num-gpus=${GPUS_PER_NODE:?}"
+    "--node-manager-port=$NODE_MANAGER_PORT" "--object-manager-port=$OBJECT_MANAGER_PORT"
+    "--min-worker-port=$MIN_WORKER_PORT" "--max-worker-port=$MAX_WORKER_PORT"
+    "--dashboard-agent-listen-port=$AGENT_PORT")
+if [ -n "${OBJECT_STORE_BYTES:-}" ]; then options+=("--object-store-memory=$OBJECT_STORE_BYTES"); fi
+if [ "$mode" = head ]; then
+    options+=(--head "--node-ip-address=$head" "--port=$GCS_PORT" --dashboard-host=127.0.0.1
+        "--dashboard-port=$DASHBOARD_PORT" "--ray-client-server-port=$CLIENT_PORT" "--temp-dir=${RAY_FOLDER:?}")
+else
+    options+=("--address=$head:$GCS_PORT" "--node-ip-address=$(address "$@")")
+fi
+# Imports from a network file system can take longer than the half minute that Ray gives a node.
+export RAY_raylet_start_wait_time_s=${RAY_raylet_start_wait_time_s:-180}
+exec "$@" -m ray.scripts.scripts start "${options[@]}"

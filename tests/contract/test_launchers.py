@@ -1,0 +1,53 @@
+"""The launchers: sound shell, and a dry run that says what would happen and touches nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / "recipe" / "launch"
+SCRIPTS = sorted([*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch"), *ROOT.glob("*.sh")])
+PLACES = {"OUTPUTS": "/o", "MODEL_PATH": "/m", "TRAIN_FILES": "/t", "VAL_FILES": "/v"}
+
+
+def dry(script: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "RAY_"))}
+    return subprocess.run(
+        ["bash", str(LAUNCH / script), *words],
+        cwd=ROOT,
+        env={**known, "DRY_RUN": "1", **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("shellcheck")), "-x", str(script)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_slurm_says_what_each_phase_would_run() -> None:
+    done = dry("slurm.sbatch", "stage2", "data.seed=7", SLURM_JOB_NUM_NODES="3", GPUS_PER_NODE="4", **PLACES)
+    assert done.returncode == 0, done.stderr
+    phases = [line.partition("phase: ")[2] for line in done.stdout.splitlines() if "phase: " in line]
+    assert [phase.split()[0] for phase in phases] == ["canary:", "health", "Ray's", "Ray's", "training:"]
+    (train,) = [line for line in done.stdout.splitlines() if "avatar_verl.main" in line]
+    for word in ("'stage2'", "'trainer.nnodes=3'", "'trainer.n_gpus_per_node=4'", "'run.outputs=/o'", "'data.seed=7'"):
+        assert word in train
+    assert "'--nodelist=node2,node3'" in done.stdout
+    assert not Path("/o").exists()
+
+
+def test_slurm_can_run_in_a_container() -> None:
+    done = dry("slurm.sbatch", "stage1", CONTAINER="image.sif", **PLACES)
+    assert "'apptainer' 'exec' '--nv'" in done.stdout
+    assert "'image.sif' 'python' '-m' 'avatar_verl.main' 'stage1'" in done.stdout
