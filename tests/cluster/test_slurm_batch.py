@@ -79,7 +79,7 @@ def test_the_signal_saves_queues_again_and_resumes(slurm: SlurmCluster, tmp_path
     slurm("scancel", "--signal=USR1", "--batch", batch.number)  # as --signal=B:USR1@900 does before the time runs out
     batch.wait_for(lambda: slurm.state(batch.number) == "PENDING")
     first = batch.log
-    slurm("scontrol", "update", f"JobId={batch.number}", "StartTime=now")  # instead of two minutes later
+    slurm.start_now(batch.number)
     batch.wait_for(lambda: "ended with exit code 0" in batch.log)
 
     phases = [
@@ -105,7 +105,7 @@ def test_the_signal_saves_queues_again_and_resumes(slurm: SlurmCluster, tmp_path
 
 def test_a_lost_node_ends_the_job_at_once(slurm: SlurmCluster, tmp_path: Path) -> None:
     batch = Batch(slurm, tmp_path)
-    batch.wait_for(batch.started)
+    batch.wait_for(lambda: batch.started() and "ray node on n2" in batch.log)  # a step that starts loses signals
     steps = slurm("squeue", "-h", "-s", "-j", batch.number, "-o", "%i %N").splitlines()
     (worker,) = [line.split()[0] for line in steps if line.endswith(" n2")]
     slurm("scancel", "--signal=KILL", worker)
