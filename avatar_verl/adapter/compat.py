@@ -26,23 +26,25 @@ class _TorchvisionOperators(importlib.abc.MetaPathFinder):
     Retires: when a CPU build of torchvision is on PyPI; with one installed ("+cpu" in its version) this does nothing.
     """
 
+    _declared = False
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname == "torchvision":
-            sys.meta_path.remove(self)
+        if fullname == "torchvision" and not self._declared:
+            self._declared = True
             self._declare()
         return None
 
     @staticmethod
     def _declare() -> None:
         import torch
+        from torch import library
 
         if torch.version.cuda is not None or "+cpu" in importlib.metadata.version("torchvision"):
             return
-        boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        torch.library.define("torchvision::nms", boxes)
-        torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for operator in ("nms", "qnms"):
+            library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 class _VllmCpuDistribution(importlib.metadata.Distribution):
@@ -88,7 +90,7 @@ class _VllmCpuFinder(importlib.metadata.DistributionFinder):
 
 def install() -> None:
     """Put the import hooks in place. Calling it again does nothing."""
-    if "torchvision" not in sys.modules and not any(isinstance(f, _TorchvisionOperators) for f in sys.meta_path):
+    if not any(isinstance(f, _TorchvisionOperators) for f in sys.meta_path):
         sys.meta_path.insert(0, _TorchvisionOperators())
     if not any(isinstance(f, _VllmCpuFinder) for f in sys.meta_path):
         sys.meta_path.append(_VllmCpuFinder())

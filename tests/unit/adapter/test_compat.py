@@ -60,6 +60,14 @@ def test_torchvision_can_be_imported_beside_a_cpu_torch() -> None:
     assert found == "torchvision.transforms.v2.functional"
 
 
+@cpu_torch_only
+def test_installing_again_after_a_look_for_torchvision_declares_nothing_twice() -> None:
+    code = "import importlib.util\nimportlib.util.find_spec('torchvision')\ncompat.install()\nimport torchvision"
+    assert (
+        in_a_fresh_process(f"from avatar_verl.adapter import compat\ncompat.install()\n{code}\nprint('fine')") == "fine"
+    )
+
+
 def test_installing_twice_does_nothing_more() -> None:
     compat.install()
     before = list(sys.meta_path)
