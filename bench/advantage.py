@@ -7,7 +7,6 @@ Limits: not slower than verl's estimator alone, and at most 3 times reading the 
 
 from __future__ import annotations
 
-import importlib
 import os
 
 # Before torch: threads that wait must sleep. On a machine with other work the default, spinning, burns the very cores
@@ -19,17 +18,14 @@ import torch
 import typer
 from record import machine, report, time_side_by_side
 
+from avatar_verl.adapter import compat
 from avatar_verl.maths.advantages import broadcast_advantages, group_advantages
 from avatar_verl.maths.shaping import position_weights, shape_advantages
 
 
 def verl_grpo():
-    """verl's estimator. verl imports torchvision, whose operators a CPU torch may lack; none is needed here."""
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    """verl's estimator, imported as the project does it."""
+    compat.install()
     from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
     return compute_grpo_outcome_advantage
