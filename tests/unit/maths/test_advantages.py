@@ -1,6 +1,5 @@
 """Advantages: equality with verl's own GRPO, hand-computed VCRS, mixed groups, degenerate groups."""
 
-import importlib
 import math
 from uuid import UUID
 
@@ -10,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avatar_verl.adapter import compat
 from avatar_verl.maths.advantages import (
     broadcast_advantages,
     group_advantages,
@@ -20,13 +20,9 @@ from avatar_verl.maths.advantages import (
 
 @pytest.fixture(scope="module")
 def verl_grpo():
-    """verl's estimator. verl imports torchvision, whose operators a CPU torch may lack; none is needed here."""
+    """verl's estimator, imported as the project does it."""
     pytest.importorskip("verl")
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    compat.install()
     from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage
 
     return compute_grpo_outcome_advantage
