@@ -66,6 +66,8 @@ def full_arguments(world: World, policy: Path) -> list[str]:
         f"avatar.reward.custom={Path(__file__).parent / 'support' / 'reward.py'}",
         "avatar.reward.weights={accuracy: 0.5, format: 0.5, custom: 1.0}",
         "data.max_response_length=24",
+        "actor_rollout_ref.actor.optim.lr=1e-3",
+        "actor_rollout_ref.actor.optim.lr_warmup_steps=0",
         "data.train_batch_size=4",
         f"trainer.total_training_steps={STEPS}",
         "trainer.save_freq=1",
