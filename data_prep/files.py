@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 from avatar_verl.schema import COLUMNS, PLACEHOLDERS
 
 BATCH = 1000  # rows in memory at a time
+
+#: Told of work on files: what is being done, how much of it is done, how much there is.
+Progress = Callable[[str, int, int], None]
 
 
 class FileError(ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from avatar_verl.media import FrameBudget
 from avatar_verl.schema import PLACEHOLDERS
 from data_prep import html_page
-from data_prep.files import count_rows, iter_rows, media_of, parquet_files
+from data_prep.files import Progress, count_rows, iter_rows, media_of, parquet_files
 from data_prep.validation.findings import QUANTILES, quantiles
 from data_prep.validation.probing import Probe, ProbeSettings, probe_all
 from data_prep.validation.tokens import TextCounter, prompt_tokens
@@ -21,8 +21,6 @@ COUNTED = ("source", "split", "stage", "problem_type", "family", "difficulty")
 #: Problem types whose answers are few enough to compare.
 BALANCED = ("multiple_choice", "multi_label", "yes_no", "count")
 MAX_SHOWN = 30  # values of a field; the rest is summed up
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,12 +12,10 @@ from typing import Any
 from avatar_verl.media import FrameBudget, MediaCache, MediaError, NoAudioTrack, resolve_media
 from avatar_verl.media.budget import TEMPORAL_PATCH
 from avatar_verl.schema import PLACEHOLDERS
-from data_prep.files import iter_rows, parquet_files
+from data_prep.files import Progress, iter_rows, parquet_files
 from data_prep.isolated import work_isolated
 
 CRASH = "crashes_or_hangs"
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

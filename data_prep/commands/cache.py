@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from data_prep.commands.budget import ConfigOption, FpsOption, MaxFramesOption, MaxPixelsOption, frame_budget
+from data_prep.commands.places import FilesArgument, folder_of
 from data_prep.commands.screen import (
     ACT,
     JsonOption,
@@ -23,7 +24,7 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def cache(
-    files: Annotated[list[Path], typer.Argument(help="Parquet files, or folders of them.")],
+    files: FilesArgument,
     folder: Annotated[Path, typer.Option(help="Folder of the cache, as the run will name it.")],
     size: Annotated[str, typer.Option(help="Limit of the folder, e.g. 200G.")],
     media_root: Annotated[str, typer.Option(help="Folder of all media; default: the first file's folder.")] = "",
@@ -44,7 +45,7 @@ def cache(
     from data_prep.warm_up import CacheSettings, warm_up
     from data_prep.workers import usable_cores
 
-    root = media_root or str(files[0] if files[0].is_dir() else files[0].parent)
+    root = media_root or str(folder_of(files))
     with stopping():
         budget = frame_budget(config, max_frames=max_frames, fps=fps, max_pixels=max_pixels)
         settings = CacheSettings(folder, read_size(size), root, budget)

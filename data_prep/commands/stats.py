@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_prep.commands.budget import ConfigOption, FpsOption, MaxFramesOption, MaxPixelsOption, frame_budget
+from data_prep.commands.places import FilesArgument
 from data_prep.commands.screen import JsonOption, WorkersOption, print_json, print_table, progress_bar, say, stopping
 from data_prep.commands.validate import ModelOption, text_counter
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def stats(
-    files: Annotated[list[Path], typer.Argument(help="Parquet files, or folders of them.")],
+    files: FilesArgument,
     media_root: Annotated[str, typer.Option(help="Folder of all media: probe clips for lengths and token cost.")] = "",
     png: Annotated[Path | None, typer.Option(help="Picture to write.")] = None,
     html: Annotated[Path | None, typer.Option(help="Page to write.")] = None,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_prep.commands.budget import ConfigOption, frame_budget
+from data_prep.commands.places import FilesArgument, folder_of
 from data_prep.commands.screen import ACT, JsonOption, print_json, print_table, progress_bar, say, stop, stopping
 
 if TYPE_CHECKING:
     from data_prep.teacher.endpoint import EndpointSettings
     from data_prep.teacher.writer import Task
 
-FilesArgument = Annotated[list[Path], typer.Argument(help="Parquet files, or folders of them.")]
 OutOption = Annotated[Path, typer.Option(help="Folder for the files with the new column.")]
 RootOption = Annotated[str, typer.Option(help="Folder of all media; default: the first file's folder.")]
 UrlOption = Annotated[str, typer.Option(help="Base URL of the endpoint, e.g. http://localhost:8000/v1.")]
@@ -52,7 +52,7 @@ def hints(
     """
     from data_prep.teacher.hints import HintTask
 
-    root = media_root or str(files[0] if files[0].is_dir() else files[0].parent)
+    root = media_root or str(folder_of(files))
     with stopping():
         task = HintTask(root, frame_budget(config, max_frames=frames, min_frames=min(4, frames)), with_answer)
     settings = _endpoint(endpoint, model, api_key_env, concurrency, per_minute, timeout)
@@ -82,7 +82,7 @@ def cues(
     """
     from data_prep.teacher.cues import CueTask
 
-    root = media_root or str(files[0] if files[0].is_dir() else files[0].parent)
+    root = media_root or str(folder_of(files))
     with stopping():
         task = CueTask(root, frame_budget(config))
     settings = _endpoint(endpoint, model, api_key_env, concurrency, per_minute, timeout)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_prep.commands.budget import ConfigOption, FpsOption, MaxFramesOption, MaxPixelsOption, frame_budget
+from data_prep.commands.places import FilesArgument, folder_of
 from data_prep.commands.screen import (
     ACT,
     JsonOption,
@@ -29,7 +30,7 @@ ModelOption = Annotated[
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Parquet files, or folders of them.")],
+    files: FilesArgument,
     media_root: Annotated[str, typer.Option(help="Folder of all media; default: each file's own folder.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for clean rows and quarantine; default: check only.")] = None,
     max_prompt_length: Annotated[int, typer.Option(min=0, help="Most tokens of a prompt; 0: any.")] = 0,
@@ -77,7 +78,7 @@ def _run(files: list[Path], out: Path | None, settings: DoctorSettings, as_json:
     if as_json:
         print_json(report)
     else:
-        _show(report, out or (files[0] if files[0].is_dir() else files[0].parent))
+        _show(report, out or folder_of(files))
     if not report["passed"]:
         raise typer.Exit(ACT)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from avatar_verl.manifest import file_sha256, write_manifest
 from avatar_verl.schema import SCHEMA_VERSION
+from data_prep.files import Progress
 from data_prep.new_folder import new_folder
 from data_prep.pipeline.annotation import BLOCK, Annotation, Block
 from data_prep.pipeline.contamination import BenchmarkIndex, read_benchmarks
@@ -24,8 +25,6 @@ from data_prep.sources import SOURCES
 from data_prep.workers import usable_cores, worker_pool
 
 SMALL = 4 * BLOCK  # bytes of annotations for which it takes longer to start processes than to do the work
-
-Progress = Callable[[str, int, int], None]  # what is being done, how much of it is done, how much there is
 
 
 class BuildError(ValueError):

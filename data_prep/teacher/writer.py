@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from avatar_verl.manifest import is_validated, mark_validated, read_manifest, write_manifest
 from avatar_verl.media import MediaError
-from data_prep.files import FileError, count_rows, iter_rows, parquet_files
+from data_prep.files import FileError, Progress, count_rows, iter_rows, parquet_files
 from data_prep.new_folder import new_folder
 from data_prep.teacher.endpoint import Endpoint, EndpointError, EndpointSettings
 from data_prep.teacher.journal import Journal, Reply
@@ -22,7 +22,6 @@ from data_prep.teacher.journal import Journal, Reply
 TRIES = 3  # requests for one text that is not usable
 FIRST_TEMPERATURE, NEXT_TEMPERATURE = 0.2, 0.8
 
-Progress = Callable[[str, int, int], None]
 Messages = list[dict[str, Any]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from avatar_verl.manifest import mark_validated, read_manifest, write_manifest
 from avatar_verl.media import FrameBudget
-from data_prep.files import FileError, count_rows, iter_rows, media_of, parquet_files
+from data_prep.files import FileError, Progress, count_rows, iter_rows, media_of, parquet_files
 from data_prep.new_folder import new_folder
 from data_prep.validation.checks import CheckSettings, Verdict, check_row
 from data_prep.validation.findings import Findings, as_page
@@ -24,7 +24,6 @@ from data_prep.validation.tokens import TextCounter
 REPORT = "validation"  # folder of the report, beside the files
 QUARANTINE = "quarantine"  # folder of the rows that did not pass, in the output
 
-Progress = Callable[[str, int, int], None]
 Probes = Mapping[str, Mapping[str, Probe]]  # media root -> path -> probe
 
 
