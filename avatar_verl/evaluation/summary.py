@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avatar_verl.evaluation.benchmarks import BENCHMARKS
-from avatar_verl.evaluation.results import Results
+from avatar_verl.evaluation.results import STATUSES, Results
 from avatar_verl.evaluation.scoring import count_errors
 from avatar_verl.evaluation.statistics import Estimate, estimate, macro_estimate
 
@@ -56,7 +56,7 @@ def summarise(results: Results) -> Summary:
         scores=scores,
         by={name: {value: estimate(given) for value, given in sorted(values.items())} for name, values in by.items()},
         statuses={
-            **{status: statuses[status] for status in ("answered", "unanswered", "failed")},
+            **{status: statuses[status] for status in STATUSES},
             "missing": len(questions) - len(tried),
         },
         reasons=dict(reasons.most_common()),
