@@ -10,6 +10,7 @@ import torch
 
 from avatar_verl.inference.engine import Completion, OnText, Request
 from avatar_verl.omni.prompt import PromptInputs
+from avatar_verl.omni.thinker import load_thinker
 from avatar_verl.omni.tokens import MediaTokens
 
 
@@ -36,19 +37,12 @@ class TransformersEngine:
     """See :class:`avatar_verl.inference.engine.Engine`."""
 
     def __init__(self, model: Path, device: str, dtype: str, max_model_len: int) -> None:
-        from transformers import AutoTokenizer, Qwen2_5OmniConfig, Qwen2_5OmniThinkerForConditionalGeneration
+        from transformers import AutoTokenizer
 
-        omni: Any = Qwen2_5OmniConfig.from_pretrained(model)
-        loaded: Any = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
-            model, config=omni.thinker_config, dtype=getattr(torch, dtype), output_loading_info=True
-        )
-        thinker, report = loaded
-        if report["missing_keys"]:
-            raise ValueError(f"{model} lacks weights of the thinker: {sorted(report['missing_keys'])[:3]}")
-        self._thinker = thinker.eval().to(device)
+        self._thinker = load_thinker(model, dtype, device)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         self._device = device
-        self._never = list(MediaTokens.from_config(omni.thinker_config).never_sampled)
+        self._never = list(MediaTokens.from_config(self._thinker.config).never_sampled)
         self._max_model_len = max_model_len
 
     def refuses(self, request: Request) -> str | None:

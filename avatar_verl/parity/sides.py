@@ -14,6 +14,7 @@ import torch
 from avatar_verl.adapter.compat import align_vllm_interleaving, align_vllm_positions
 from avatar_verl.omni.positions import extend_positions
 from avatar_verl.omni.prompt import PromptInputs
+from avatar_verl.omni.thinker import load_thinker
 from avatar_verl.omni.tokens import MediaTokens
 
 #: What a side read from the media: shapes and the time base. Name here -> (name in our features, name in vLLM's).
@@ -102,17 +103,8 @@ class TrainerSide:
     """The thinker that is trained, from the same folder."""
 
     def __init__(self, model: Path, dtype: str, device: str) -> None:
-        from transformers import Qwen2_5OmniConfig, Qwen2_5OmniThinkerForConditionalGeneration
-
-        omni: Any = Qwen2_5OmniConfig.from_pretrained(model)
-        self.config = omni.thinker_config
-        loaded: Any = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
-            model, config=self.config, dtype=getattr(torch, dtype), output_loading_info=True
-        )
-        thinker, report = loaded
-        if report["missing_keys"]:
-            raise ValueError(f"{model} lacks weights of the thinker: {sorted(report['missing_keys'])[:3]}")
-        self._thinker = thinker.eval().to(device)
+        self._thinker = load_thinker(model, dtype, device)
+        self.config = self._thinker.config
         self._device = device
 
     @torch.no_grad()
