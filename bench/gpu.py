@@ -27,47 +27,36 @@ from torch import nn
 from avatar_verl.maths.advantages import group_advantages, vcrs_advantages
 from avatar_verl.maths.importance import importance_ratio
 from avatar_verl.maths.shaping import shape_advantages
+from avatar_verl.memory.shapes import NAMES, thinker_config
 
 NOTHING_MEASURED = 3
 CLIP, STRENGTH, ALPHA = 0.2, 0.3, 0.6
 
-#: Shapes of the released checkpoints (their config.json): text model, then both towers, which end in its width.
-_TOWERS_OUT = {"audio_config": "output_dim", "vision_config": "out_hidden_size"}
-SIZES: dict[str, dict[str, Any]] = {
-    "toy": {
-        "text_config": {
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "vocab_size": 512,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]},
-        },
-        "audio_config": {"d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64},
-        "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2},
+#: A thinker of no use but to see that this script runs.
+TOY: dict[str, Any] = {
+    "text_config": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "vocab_size": 512,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]},
     },
-    "3B": {
-        "text_config": {
-            "hidden_size": 2048,
-            "intermediate_size": 11008,
-            "num_hidden_layers": 36,
-            "num_attention_heads": 16,
-            "num_key_value_heads": 2,
-            "vocab_size": 151936,
-        },
+    "audio_config": {
+        "d_model": 32,
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "output_dim": 64,
     },
-    "7B": {
-        "text_config": {
-            "hidden_size": 3584,
-            "intermediate_size": 18944,
-            "num_hidden_layers": 28,
-            "num_attention_heads": 28,
-            "num_key_value_heads": 4,
-            "vocab_size": 152064,
-        },
-    },
+    "vision_config": {"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64},
 }
+
+
+def shape_of(size: str) -> dict[str, Any]:
+    """What Qwen2_5OmniThinkerConfig takes; the released shapes are those of the memory calculator."""
+    return TOY if size == "toy" else thinker_config(size)
 
 
 class LoraLinear(nn.Module):
@@ -88,10 +77,7 @@ def build(size: str, rank: int, device: str, dtype: torch.dtype) -> nn.Module:
     """The thinker with random weights; ``rank`` 0 trains all of it, else adapters on the text model's linear layers."""
     from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration
 
-    shape = {name: dict(node) for name, node in SIZES[size].items()}
-    for tower, key in _TOWERS_OUT.items():
-        shape.setdefault(tower, {})[key] = shape["text_config"]["hidden_size"]
-    config = Qwen2_5OmniThinkerConfig(**shape)
+    config = Qwen2_5OmniThinkerConfig(**shape_of(size))
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -208,7 +194,7 @@ def _one(options: argparse.Namespace, size: str, rank: int, avatar: bool, dtype:
     empty = {"trained_M": None, "step_s": None, "most_s": None, "peak_GB": None, "tokens_per_s": None}
     try:
         model = build(size, rank, options.device, dtype)
-        vocabulary = SIZES[size]["text_config"]["vocab_size"]
+        vocabulary = shape_of(size)["text_config"]["vocab_size"]
         batch = batch_of(options.rows, options.prompt, options.response, vocabulary, options.device)
         found = measure(make_step(model, batch, options.group, options.micro, avatar), options.rounds, options.device)
         trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
@@ -226,7 +212,7 @@ def _one(options: argparse.Namespace, size: str, rank: int, avatar: bool, dtype:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--size", nargs="+", choices=list(SIZES), default=["3B", "7B"])
+    parser.add_argument("--size", nargs="+", choices=["toy", *NAMES], default=list(NAMES))
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--micro", type=int, default=2, help="rows of a micro-batch")
