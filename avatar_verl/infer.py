@@ -32,6 +32,7 @@ from avatar_verl.inference import (
     placement,
     prepared,
 )
+from avatar_verl.inference.options import ConfigOption, DeviceOption, DtypeOption, LengthOption, ModelOption
 from avatar_verl.media import MediaError
 from avatar_verl.omni.prompt import PromptBuilder, PromptInputs
 from avatar_verl.rewards.parse import parse_completion
@@ -184,7 +185,7 @@ def read_questions(file: Path, use_sound: bool) -> Iterator[Question]:
 
 @app.command()
 def main(
-    model: Annotated[Path, typer.Option(help="A complete Qwen2.5-Omni folder, or a finished run.")],
+    model: ModelOption,
     question: Annotated[str, typer.Option(help="What to ask.")] = "",
     video: Annotated[Path | None, typer.Option(help="A clip; its sound is used when it has some.")] = None,
     image: Annotated[Path | None, typer.Option(help="A picture.")] = None,
@@ -196,10 +197,10 @@ def main(
     max_tokens: Annotated[int, typer.Option(min=1, help="Of the completion.")] = 2048,
     temperature: Annotated[float, typer.Option(min=0.0, help="0: greedy.")] = 0.0,
     engine: Annotated[str, typer.Option(help="transformers starts faster, vllm answers many faster.")] = "transformers",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
-    max_model_len: Annotated[int, typer.Option(help="Tokens of prompt and completion together.")] = 32768,
-    config: Annotated[Path | None, typer.Option(help="A run's config.yaml, for its media budget.")] = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    max_model_len: LengthOption = 32768,
+    config: ConfigOption = None,
 ) -> None:
     """Ask a model about a clip, a picture or a sound, or answer a JSONL file of questions."""
     try:

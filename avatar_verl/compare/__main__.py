@@ -20,6 +20,7 @@ from rich.text import Text
 from avatar_verl.compare.page import Pair, write_page
 from avatar_verl.compare.sides import Side, read_side
 from avatar_verl.evaluation.statistics import Paired, compare_paired
+from avatar_verl.inference.options import DeviceOption, DtypeOption, LengthOption
 
 app = typer.Typer(add_completion=False)
 
@@ -89,10 +90,10 @@ def main(
     ] = None,
     show: Annotated[int, typer.Option(min=1, help="Samples on the page and in the terminal.")] = 100,
     engine: Annotated[str, typer.Option(help="vllm or transformers.")] = "vllm",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
     max_tokens: Annotated[int, typer.Option(min=1, help="Of a completion.")] = 2048,
-    max_model_len: Annotated[int, typer.Option(help="Tokens of prompt and completion together.")] = 32768,
+    max_model_len: LengthOption = 32768,
 ) -> None:
     """Put two models side by side."""
     console = Console() if sys.stdout.isatty() else Console(width=160)

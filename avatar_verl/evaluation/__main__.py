@@ -19,6 +19,7 @@ from avatar_verl.evaluation.run import Asking, Share
 from avatar_verl.evaluation.session import Job, Opening, answer, answer_in_parallel, begin, budget, one_of, open_job
 from avatar_verl.evaluation.table import Grid, write_tables
 from avatar_verl.inference import EngineName, find_model, placement
+from avatar_verl.inference.options import ConfigOption, DeviceOption, DtypeOption, LengthOption, ModelOption
 from avatar_verl.run_folder import RunIsHeldError, held
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -52,7 +53,7 @@ def print_table(
 
 @app.command()
 def run(
-    model: Annotated[Path, typer.Option(help="A complete Qwen2.5-Omni folder, or a finished run.")],
+    model: ModelOption,
     benchmark: Annotated[list[str], typer.Option(help="NAME=FOLDER, as often as needed; see the command list.")],
     out: Annotated[Path, typer.Option(help="Evaluation folder of this model; a second start resumes.")],
     label: Annotated[str, typer.Option(help="Name of the model in tables; default: the folder's name.")] = "",
@@ -63,10 +64,10 @@ def run(
     system: Annotated[str, typer.Option(help="System prompt of style think.")] = THINK_SYSTEM,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of a completion in style think.")] = 2048,
     engine: Annotated[str, typer.Option(help="vllm or transformers.")] = "vllm",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
-    max_model_len: Annotated[int, typer.Option(help="Tokens of prompt and completion together.")] = 32768,
-    config: Annotated[Path | None, typer.Option(help="A run's config.yaml, for its media budget.")] = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    max_model_len: LengthOption = 32768,
+    config: ConfigOption = None,
     max_frames: Annotated[int, typer.Option(help="Frames of a clip; 0: as the model was trained.")] = 0,
     limit: Annotated[int, typer.Option(help="Only so many questions of each benchmark; 0: all.")] = 0,
     data_parallel: Annotated[int, typer.Option(min=1, help="Processes, one a GPU.")] = 1,
