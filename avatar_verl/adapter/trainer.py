@@ -31,6 +31,7 @@ from avatar_verl.adapter.estimator import CONTEXT, row_advantages
 from avatar_verl.adapter.media_samples import log_media
 from avatar_verl.adapter.node import avatar_config
 from avatar_verl.adapter.parity import parity_metrics
+from avatar_verl.adapter.queued import mute_replayed, put_rewards
 from avatar_verl.adapter.replay_cycle import ReplayCycle, make_entry
 from avatar_verl.adapter.replay_metrics import off_policy_metrics, signal_metrics
 from avatar_verl.adapter.run_log import RunLog
@@ -185,14 +186,7 @@ class AvatarTrainer(DurableTrainer):
             scored = self.composer.score_group([r["sample"] for r in reports], [r["breakdown"] for r in reports])
             for report, breakdown in zip(reports, scored, strict=True):
                 report["breakdown"] = breakdown
-        mask = tq.kv_batch_get(batch.keys, partition_id=batch.partition_id, select_fields=["rm_scores"])["rm_scores"]
-        rewards = [self._samples[key]["breakdown"].total for key in batch.keys]
-        rows = [
-            torch.zeros_like(row).index_fill_(0, torch.tensor([len(row) - 1]), reward)
-            for row, reward in zip(mask.unbind(), rewards, strict=True)
-        ]
-        fields = TensorDict({"rm_scores": torch.nested.as_nested_tensor(rows, layout=torch.jagged)}, len(rows))
-        tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+        put_rewards(batch, [self._samples[key]["breakdown"].total for key in batch.keys])
 
     def _begin_replay(self, drawn: list[tuple[Any, str]]) -> None:
         self._rebuilding = self.agent_loop_manager.rebuild(drawn, self.global_steps)
@@ -202,7 +196,8 @@ class AvatarTrainer(DurableTrainer):
     def _join_replayed(self, batch: KVBatchMeta) -> KVBatchMeta:
         if self.avatar.replay.scope == "prompt":
             with self._timed("draw"):
-                drawn = self.replay.draw(self.global_steps, len(self._visits), self._fresh_rewards(batch))
+                visits = self._fresh_rewards(batch)
+                drawn = self.replay.draw(self.global_steps, len(visits), visits)
             self._begin_replay(drawn)
         if not self._rebuilding:
             return batch
@@ -279,7 +274,7 @@ class AvatarTrainer(DurableTrainer):
         tags = batch.tags
         context = self.replay.context(_flags(tags, "replayed").tolist(), [tag.get("prompt_id", "") for tag in tags])
         if self.avatar.guard.on_trip == "skip_replay" and metrics.get("avatar/guard/trips"):
-            batch = self._mute_replayed(batch)
+            batch = mute_replayed(batch)
         token = CONTEXT.set(context)
         try:
             batch = super()._compute_advantage(batch, metrics)
@@ -326,20 +321,6 @@ class AvatarTrainer(DurableTrainer):
         print(f"[AVATAR] guard: {what} at step {self.global_steps}", flush=True)
         if halt or (halt is None and self.avatar.guard.on_trip == "halt"):
             raise RuntimeError(f"guard: {what} at step {self.global_steps}; the last checkpoint is whole")
-
-    def _mute_replayed(self, batch: KVBatchMeta) -> KVBatchMeta:
-        """Take the replayed rows out of this update by an empty mask; their places in the mini-batches stay."""
-        data = tq.kv_batch_get(batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"])
-        rows = [
-            torch.zeros_like(row) if tag.get("replayed") else row
-            for row, tag in zip(data["response_mask"].unbind(), batch.tags, strict=True)
-        ]
-        nested = torch.nested.as_nested_tensor(rows, layout=torch.jagged)
-        tq.kv_batch_put(
-            keys=batch.keys, partition_id=batch.partition_id, fields=TensorDict({"response_mask": nested}, len(rows))
-        )
-        batch.fields = None
-        return batch
 
     # ---- what is kept of a step
 
