@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from avatar_verl.report.advantages import advantage_histogram, shaping_curve
-from avatar_verl.report.charts import Chart, shown
+from avatar_verl.report.charts import CHARTS, Chart, shown
 from avatar_verl.report.completions import read_completions
-from avatar_verl.report.config_changes import config_changes
+from avatar_verl.report.config_changes import between_runs, config_changes
 from avatar_verl.report.findings import bad_row_table, facts, findings
 from avatar_verl.report.media_links import MediaLinks
 from avatar_verl.report.page import render_page
@@ -46,6 +46,8 @@ def write_page(runs: list[RunData], out: Path, options: PageOptions) -> None:
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "refresh": options.refresh_s if any(run.state == "running" for run in runs) else 0,
         "charts": [_chart_json(chart) for chart in charts],
+        "absent": sorted({chart.title for chart in CHARTS} - {chart.title for chart in charts}),
+        "differences": between_runs(runs),
         "runs": [_run_json(run, one) for run, one in zip(runs, series, strict=True)],
     }
     completions = []

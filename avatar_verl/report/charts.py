@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from avatar_verl.report.step_time import NAMES
+
 Kind = Literal["line", "stack"]
 
 
@@ -35,19 +37,19 @@ CHARTS: tuple[Chart, ...] = (
     Chart(
         "Learning",
         "Reward",
-        "Total reward. Band of the training curve: standard deviation over its completions.",
+        "Bands: 95 % interval of the mean over the step's completions.",
         (
-            Line("avatar/train/reward", "training", "avatar/reward/total/std"),
-            Line("avatar/val/reward", "held-out"),
+            Line("avatar/val/reward", "held-out", "report/val/reward_error"),
+            Line("avatar/train/reward", "training", "report/train/reward_error"),
         ),
     ),
     Chart(
         "Learning",
         "Accuracy",
-        "Bands: standard deviation in training, 95 % interval of the mean on held-out clips.",
+        "Bands: 95 % interval of the mean over the step's completions.",
         (
             Line("avatar/val/accuracy", "held-out", "report/val/accuracy_error"),
-            Line("avatar/train/accuracy", "training", "avatar/reward/accuracy/std"),
+            Line("avatar/train/accuracy", "training", "report/train/accuracy_error"),
         ),
     ),
     Chart("Learning", "Reward parts", "Mean of each part, before its weight.", (Line("avatar/reward/*/mean", "*"),)),
@@ -60,12 +62,19 @@ CHARTS: tuple[Chart, ...] = (
     Chart(
         "Advantage",
         "Groups without a signal",
-        "Fresh groups whose rewards are all equal have no gradient; rescued ones got one from replay.",
+        "A fresh group whose rewards are all equal has no gradient. Rescued: in that step replay drew earlier "
+        "completions of the same prompt that have one.",
         (
             Line("avatar/groups/fresh", "fresh groups"),
             Line("avatar/groups/zero_std", "all rewards equal"),
             Line("avatar/groups/rescued", "of these rescued by replay"),
         ),
+    ),
+    Chart(
+        "Advantage",
+        "Rows with a gradient",
+        "Share of rows whose advantage is not 0: what replay adds to a step.",
+        (Line("avatar/advantage/fresh/nonzero", "fresh"), Line("avatar/advantage/replay/nonzero", "replayed")),
     ),
     Chart(
         "Advantage",
@@ -187,7 +196,13 @@ CHARTS: tuple[Chart, ...] = (
         (Line("avatar/parity/mean_abs_diff", "mean"), Line("avatar/parity/max_abs_diff", "largest")),
         log=True,
     ),
-    Chart("Speed", "Where step time goes", "Seconds.", (Line("timing_s/*", "*"),), "stack"),
+    Chart(
+        "Speed",
+        "Where step time goes",
+        "Seconds of a step; validation comes on top of it.",
+        tuple(Line(f"report/time/{name}", name) for name in NAMES),
+        "stack",
+    ),
     Chart("Speed", "Throughput", "Tokens a second, prompts included.", (Line("perf/throughput", "tokens / s"),)),
     Chart(
         "Speed",
@@ -210,9 +225,6 @@ CHARTS: tuple[Chart, ...] = (
     ),
 )
 
-#: Parts of a step contain the whole, which would count twice in a stack.
-_NOT_STACKED = {"timing_s/step"}
-
 
 def shown(keys: Iterable[str], charts: tuple[Chart, ...] = CHARTS) -> list[Chart]:
     """The charts that have something to show, with every ``*`` filled in.
@@ -233,5 +245,5 @@ def _expand(line: Line, known: set[str]) -> list[Line]:
     if "*" not in line.key:
         return [line] if line.key in known else []
     pattern = re.compile(re.escape(line.key).replace(r"\*", "([^/]+)"))
-    matches = sorted((key, match[1]) for key in known - _NOT_STACKED if (match := pattern.fullmatch(key)))
+    matches = sorted((key, match[1]) for key in known if (match := pattern.fullmatch(key)))
     return [replace(line, key=key, label=line.label.replace("*", name)) for key, name in matches]

@@ -1,4 +1,4 @@
-"""What a run's configuration changed of its preset."""
+"""What a run's configuration changed of its preset, and how the configurations of several runs differ."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def config_changes(run: RunData) -> dict[str, Any]:
     keys = sorted(key for key in own.keys() | defaults.keys() if own.get(key) != defaults.get(key))
     rows = [[f"avatar.{key}", _text(defaults.get(key)), _text(own.get(key))] for key in keys]
     return {"against": "the defaults of the avatar node", "rows": rows}
+
+
+def between_runs(runs: list[RunData]) -> list[list[str]]:
+    """``[key, value in each run]`` of every key of the resolved configurations that is not the same in all runs."""
+    flat = [dict(_flat(run.config)) for run in runs]
+    keys = sorted({key for one in flat for key in one})
+    rows = [[key, *(_text(one.get(key)) for one in flat)] for key in keys]
+    return [row for row in rows if len(set(row[1:])) > 1]
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

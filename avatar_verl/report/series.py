@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avatar_verl.report.run_data import RunData
+from avatar_verl.report.step_time import step_time
 
 #: 95 % of a normal distribution lie within so many standard errors.
 _TWO_SIDED_95 = 1.96
@@ -31,7 +32,9 @@ class Series:
 def build_series(run: RunData) -> Series:
     """All series of a run. Keys under ``report/`` are derived here:
 
-    * ``report/val/accuracy_error``: half the 95 % interval of held-out accuracy, from the spread of its completions;
+    * ``report/{val,train}/{accuracy,reward}_error``: half the 95 % interval of the mean, from the spread of the
+      step's completions. Completions of one prompt are alike, so in training it is somewhat wider in truth;
+    * ``report/time/<part>``: seconds of a step, see :mod:`avatar_verl.report.step_time`;
     * ``report/parity/distance``: 1 - correlation, for a logarithmic axis;
     * ``report/hint/visits``: prompts of the step that were given a hint;
     * ``report/bad_rows/<reason>``: bad rows until here.
@@ -44,6 +47,8 @@ def build_series(run: RunData) -> Series:
         for key, value in record.items():
             if key not in ("step", "time") and math.isfinite(value):
                 values[key][place] = float(value)
+        for part, seconds in step_time(record).items():
+            values[f"report/time/{part}"][place] = seconds
     for key, by_step in sampled.derived().items():
         for step, value in by_step.items():
             if step in places:
@@ -60,29 +65,47 @@ def build_series(run: RunData) -> Series:
     return Series(steps, hours, sampled.cumulative(steps), dict(values))
 
 
+class _Spread:
+    """Count, mean and spread of values that come one by one (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.count, self._mean, self._squares = 0, 0.0, 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        distance = value - self._mean
+        self._mean += distance / self.count
+        self._squares += distance * (value - self._mean)
+
+    def half_interval(self) -> float:
+        """Half the 95 % interval of the mean; of two values or more."""
+        return _TWO_SIDED_95 * math.sqrt(self._squares / (self.count - 1) / self.count)
+
+
 class _Completions:
     """What follows from ``samples.jsonl``, in one pass that holds counts only."""
 
     def __init__(self, lines: Iterable[dict[str, Any]]) -> None:
         self._generated: Counter[int] = Counter()
         self._hinted: dict[int, set[str]] = defaultdict(set)
-        self._accuracies: dict[int, list[float]] = defaultdict(list)
+        self._spreads: dict[str, dict[int, _Spread]] = defaultdict(lambda: defaultdict(_Spread))
         for line in lines:
-            step = int(line["step"])
-            if line.get("split") == "val":
-                self._accuracies[step].append(float(line["parts"].get("accuracy") or 0.0))
-                continue
-            self._generated[step] += 1
-            if line.get("hint"):
+            step, split = int(line["step"]), "val" if line.get("split") == "val" else "train"
+            self._spreads[f"report/{split}/reward_error"][step].add(float(line["reward"]))
+            self._spreads[f"report/{split}/accuracy_error"][step].add(float(line["parts"].get("accuracy") or 0.0))
+            self._generated[step] += split == "train"
+            if split == "train" and line.get("hint"):
                 self._hinted[step].add(line["group"])
 
     def derived(self) -> dict[str, dict[int, float]]:
         found: dict[str, dict[int, float]] = {}
-        errors = {step: _half_interval(values) for step, values in self._accuracies.items() if len(values) > 1}
-        if errors:
-            found["report/val/accuracy_error"] = errors
+        for key, spreads in self._spreads.items():
+            errors = {step: spread.half_interval() for step, spread in spreads.items() if spread.count > 1}
+            if errors:
+                found[key] = errors
         if self._hinted:
-            found["report/hint/visits"] = {step: float(len(self._hinted[step])) for step in self._generated}
+            steps = [step for step, number in self._generated.items() if number]
+            found["report/hint/visits"] = {step: float(len(self._hinted[step])) for step in steps}
         return found
 
     def cumulative(self, steps: list[int]) -> list[int]:
@@ -91,12 +114,6 @@ class _Completions:
             total += self._generated[step]
             found.append(total)
         return found
-
-
-def _half_interval(values: list[float]) -> float:
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    return _TWO_SIDED_95 * math.sqrt(variance / len(values))
 
 
 def _bad_rows(rows: list[dict[str, Any]], steps: list[int]) -> dict[str, list[float | None]]:

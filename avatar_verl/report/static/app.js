@@ -4,13 +4,14 @@
 const data = readBlock('data');
 figures.runs = data.runs;
 figures.charts = data.charts;
+figures.absent = data.absent;
 
 const PARTS = {
   overview: (section) => showOverview(section, data.runs),
   charts: showCharts,
   completions: (section) => showCompletions(section, data.runs),
   numbers: showNumbers,
-  configuration: (section) => showConfiguration(section, data.runs),
+  configuration: (section) => showConfiguration(section, data.runs, data.differences),
 };
 const built = new Set();
 

@@ -3,23 +3,34 @@
 
 const CHART = { height: 212, left: 46, right: 10, top: 8, bottom: 34, colours: 8, dashes: 5 };
 
-/** Round numbers that cover [low, high], about `count` of them. */
-function ticks(low, high, count) {
-  const raw = (high - low) / count || 1;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= raw);
-  const found = [];
-  for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n++) found.push(Number((n * step).toPrecision(12)));
-  return found;
+/** Round numbers within [low, high], at most `most` of them. */
+function ticks(low, high, most) {
+  if (!(high > low)) return [low];
+  const power = 10 ** Math.floor(Math.log10((high - low) / most));
+  for (const step of [1, 2, 5, 10, 20].map((n) => n * power)) {
+    const found = [];
+    for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n++) found.push(Number((n * step).toPrecision(12)));
+    if (found.length <= most) return found;
+  }
+  return [];
 }
 
-/** Powers of ten in [low, high], thinned out to at most six. */
-function powers(low, high) {
-  const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
-  const stride = Math.max(1, Math.ceil((last - first + 1) / 6));
-  const found = [];
-  for (let n = first; n <= last; n += stride) found.push(10 ** n);
-  return found;
+/** Ticks of a logarithmic axis: powers of ten over a wide range, 1-2-5 steps or round numbers over a narrow one. */
+function logTicks(low, high) {
+  const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high));
+  const powers = [];
+  for (let n = first; n <= last; n++) powers.push(10 ** n);
+  const inside = (values) => values.filter((value) => value >= low * 0.999 && value <= high * 1.001);
+  const wide = inside(powers);
+  if (wide.length > 2) return wide.filter((_, i) => i % Math.ceil(wide.length / 6) === 0);
+  const fine = inside(powers.flatMap((power) => [power, 2 * power, 5 * power]));
+  return fine.length > 2 ? fine : ticks(low, high, 4);
+}
+
+/** A number at an axis: short, since the margin is. */
+function tickText(value) {
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? Number(value.toPrecision(3)).toExponential().replace('e+', 'e') : brief(value);
 }
 
 /** A scale from values to pixels. */
@@ -45,7 +56,8 @@ function extent(curves, log) {
   }
   if (low > high) return log ? [1, 10] : [0, 1];
   if (log) return low === high ? [low / 3, high * 3] : [low / 1.2, high * 1.2];
-  const room = (high - low || Math.abs(high) || 1) * 0.05;
+  if (low === 0 && high === 0) return [0, 1];
+  const room = (high - low || Math.abs(high)) * 0.05;
   return [low >= 0 && low < (high - low) ? 0 : low - room, high + room];
 }
 
@@ -68,14 +80,15 @@ function outline(xs, low, high, toX, toY) {
   return `M${there.map(point(high)).join('L')}L${there.reverse().map(point(low)).join('L')}Z`;
 }
 
-/** Put areas on top of each other: y becomes the upper edge, low the lower one. */
+/** Put areas on top of each other over all x that any of them has: y becomes the upper edge, low the lower one. */
 function stacked(curves) {
-  const sums = new Map();
+  const xs = [...new Set(curves.flatMap((curve) => curve.x))].sort((a, b) => a - b);
+  let top = xs.map(() => 0);
   return curves.map((curve) => {
-    const low = curve.x.map((x) => sums.get(x) || 0);
-    const y = curve.y.map((value, i) => low[i] + (value || 0));
-    curve.x.forEach((x, i) => sums.set(x, y[i]));
-    return { ...curve, low, high: y, y, own: curve.y };
+    const given = new Map(curve.x.map((x, i) => [x, curve.y[i]]));
+    const low = top;
+    top = xs.map((x, i) => low[i] + (given.get(x) || 0));
+    return { ...curve, x: xs, y: top, low, high: top, own: xs.map((x) => given.get(x) ?? null) };
   });
 }
 
@@ -101,7 +114,7 @@ function drawCurves(host, spec) {
   const toX = scale(xLow, xHigh, CHART.left, width - CHART.right);
   const toY = scale(yLow, yHigh, CHART.height - CHART.bottom, CHART.top, spec.log);
   const drawing = svg('svg', { viewBox: `0 0 ${width} ${CHART.height}`, role: 'img', tabindex: 0, 'aria-label': summary(spec.title, curves) });
-  drawAxes(drawing, spec.log ? powers(yLow, yHigh) : ticks(yLow, yHigh, 4), ticks(xLow, xHigh, 5), toX, toY, width, spec.axis);
+  drawAxes(drawing, spec.log ? logTicks(yLow, yHigh) : ticks(yLow, yHigh, 5), ticks(xLow, xHigh, 6), toX, toY, width, spec.axis);
   for (const curve of curves) {
     const kind = `c${curve.colour % CHART.colours}`;
     if (spec.stack) drawing.append(svg('path', { class: `area ${kind}`, d: outline(curve.x, curve.low, curve.high, toX, toY) }));
@@ -121,10 +134,10 @@ function drawAxes(drawing, yTicks, xTicks, toX, toY, width, axis) {
   for (const value of yTicks) {
     const y = toY(value).toFixed(1);
     drawing.append(svg('line', { class: 'grid', x1: CHART.left, x2: width - CHART.right, y1: y, y2: y }));
-    drawing.append(svg('text', { x: CHART.left - 5, y: Number(y) + 4, 'text-anchor': 'end' }, brief(value)));
+    drawing.append(svg('text', { x: CHART.left - 5, y: Number(y) + 4, 'text-anchor': 'end' }, tickText(value)));
   }
   for (const value of xTicks) {
-    drawing.append(svg('text', { x: toX(value).toFixed(1), y: bottom + 14, 'text-anchor': 'middle' }, brief(value)));
+    drawing.append(svg('text', { x: toX(value).toFixed(1), y: bottom + 14, 'text-anchor': 'middle' }, tickText(value)));
   }
   drawing.append(svg('line', { class: 'axis', x1: CHART.left, x2: width - CHART.right, y1: bottom, y2: bottom }));
   if (axis) drawing.append(svg('text', { x: (CHART.left + width - CHART.right) / 2, y: CHART.height - 3, 'text-anchor': 'middle' }, axis));
@@ -179,7 +192,7 @@ function drawHeat(host, spec) {
   const toY = scale(spec.edges[0], spec.edges[bins], CHART.height - CHART.bottom, CHART.top);
   const most = spec.shares.flat().reduce((a, b) => Math.max(a, b), 1e-9);
   const drawing = svg('svg', { viewBox: `0 0 ${width} ${CHART.height}`, role: 'img', 'aria-label': `${spec.title}. Share of rows by advantage, step ${spec.steps[0]} to ${spec.steps[last]}.` });
-  drawAxes(drawing, ticks(spec.edges[0], spec.edges[bins], 6), [], toX, toY, width, 'step');
+  drawAxes(drawing, ticks(spec.edges[0], spec.edges[bins], 7), [], toX, toY, width, 'step');
   for (const column of [0, Math.floor(last / 2), last]) {
     drawing.append(svg('text', { x: toX(column + 0.5), y: CHART.height - CHART.bottom + 14, 'text-anchor': 'middle' }, String(spec.steps[column])));
   }

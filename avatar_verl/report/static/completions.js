@@ -1,6 +1,9 @@
 'use strict';
 // The completions of one run: columns of the page's JSON as records, and the filters over their groups.
 
+//: Nats by which a fresh token's log-prob must differ between rollout and trainer to count as a difference.
+const FAR = 0.01;
+
 /** Records of a block written by report/completions.py. */
 function unpack(stored) {
   const { rows, texts, prompts } = stored;
@@ -65,7 +68,7 @@ function visitsOf(groups) {
   return found;
 }
 
-const KINDS = [['', 'all'], ['flat', 'all rewards equal'], ['mixed', 'rewards differ'], ['failed', 'some completion failed'], ['all_failed', 'all completions failed'], ['hinted', 'hinted'], ['replayed', 'with replayed ones'], ['traced', 'tokens logged'], ['cut', 'some completion was cut']];
+const KINDS = [['', 'all'], ['flat', 'all rewards equal'], ['mixed', 'rewards differ'], ['failed', 'some completion failed'], ['all_failed', 'all completions failed'], ['hinted', 'hinted'], ['replayed', 'with replayed ones'], ['traced', 'tokens logged'], ['far', 'rollout and trainer differ'], ['cut', 'some completion was cut']];
 
 const TESTS = {
   flat: (group) => group.flat,
@@ -75,6 +78,7 @@ const TESTS = {
   hinted: (group) => Boolean(group.hint) || group.rows.some((row) => row.replayed && row.replayed.hint_used),
   replayed: (group) => group.replayed,
   traced: (group) => group.rows.some((row) => row.trace),
+  far: (group) => group.gap > FAR,
   cut: (group) => group.rows.some((row) => row.cut),
 };
 

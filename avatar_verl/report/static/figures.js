@@ -1,7 +1,7 @@
 'use strict';
 // The charts of the page: one run with a colour a curve, or several with a colour a run and a dash a curve.
 
-const figures = { runs: [], charts: [], hidden: new Set(), axis: 'step', smooth: 1, drawn: new Map() };
+const figures = { runs: [], charts: [], absent: [], hidden: new Set(), axis: 'step', smooth: 1, drawn: new Map() };
 
 const AXES = { step: 'step', fresh: 'completions generated', hours: 'hours' };
 
@@ -151,6 +151,12 @@ function chartControls() {
   return h('div', { class: 'controls' }, field('x axis', axis), field('mean over', smooth), runs);
 }
 
+/** A chart of many curves would be unreadable with several runs: each curve gets a chart of its own then. */
+function readable(chart) {
+  if (figures.runs.length < 2 || chart.lines.length <= CHART.dashes) return [chart];
+  return chart.lines.map((line) => ({ ...chart, title: `${chart.title}: ${line.label}`, lines: [line] }));
+}
+
 function showCharts(section) {
   const { settings } = place.read();
   figures.axis = settings.get('axis') in AXES ? settings.get('axis') : 'step';
@@ -158,8 +164,8 @@ function showCharts(section) {
   const names = [...new Set(figures.charts.map((chart) => chart.section))];
   section.replaceChildren(h('h1', { id: 'charts-title' }, 'Charts'), chartControls(), ...names.flatMap((name) => {
     const special = name === 'Advantage' ? specialFigures() : [];
-    return [h('h2', {}, name), h('div', { class: 'charts' }, figures.charts.filter((chart) => chart.section === name).map(chartFigure), special)];
-  }));
+    return [h('h2', {}, name), h('div', { class: 'charts' }, figures.charts.filter((chart) => chart.section === name).flatMap(readable).map(chartFigure), special)];
+  }), figures.absent.length ? h('p', { class: 'note' }, `Nothing was recorded for: ${figures.absent.join(', ')}.`) : '');
   observe(section);
 }
 
@@ -178,6 +184,6 @@ function showNumbers(section) {
     observe(found);
   };
   section.replaceChildren(h('h1', { id: 'numbers-title' }, 'Numbers'), h('p', { class: 'soft' }, 'Every series of metrics.jsonl.'),
-    h('div', { class: 'controls' }, field('find, e.g. "val motion"', search)), count, found);
+    h('div', { class: 'controls' }, field('find, e.g. "val motion"', search)), h('h2', {}, 'Series'), count, found);
   list();
 }

@@ -8,6 +8,7 @@ function showOverview(section, runs) {
     h('h1', { id: 'overview-title' }, runs.length > 1 ? `${runs.length} runs side by side` : runs[0].name),
     h('div', { class: 'runs' }, runs.map((run) => runCard(run, runs.length > 1))),
     runs.length > 1 ? [h('h2', {}, 'At the end of each run'), lastValues(runs)] : [],
+    h('p', {}, 'Why did a completion get its advantage? ', h('a', { href: '#completions?split=train&kind=mixed' }, 'Groups whose rewards differ'), ' show it: reward parts with reasons, the sum of each advantage, and every token.'),
     h('h2', {}, 'At a glance'),
     h('div', { class: 'charts' }, ['Reward', 'Accuracy', 'Groups without a signal'].map((title) => figures.charts.find((chart) => chart.title === title)).filter(Boolean).map(chartFigure)),
     runs.map((run) => badRows(run, runs.length > 1)),
@@ -44,8 +45,10 @@ function badRows(run, named) {
     table(['reason', 'rows', 'for example'], run.bad_rows.map((entry) => [entry.reason, entry.count, h('ul', {}, entry.examples.map(([id, detail]) => h('li', {}, `${id}: ${detail}`)))]), 'Bad rows by reason')];
 }
 
-function showConfiguration(section, runs) {
-  section.replaceChildren(h('h1', { id: 'configuration-title' }, 'Configuration'), ...runs.flatMap((run) => [
+function showConfiguration(section, runs, differences) {
+  const between = runs.length < 2 ? [] : [h('h2', {}, 'Between the runs'),
+    differences.length ? table(['key', ...runs.map((run) => run.name)], differences, 'Keys that differ between the runs') : h('p', {}, 'All keys are the same.')];
+  section.replaceChildren(h('h1', { id: 'configuration-title' }, 'Configuration'), ...between, ...runs.flatMap((run) => [
     runs.length > 1 ? h('h2', {}, run.name) : '',
     h('p', { class: 'soft' }, run.changes.against ? `What differs from ${run.changes.against}.` : 'This run has no preset.'),
     run.changes.rows.length ? table(['key', 'there', 'in this run'], run.changes.rows, `Configuration of ${run.name}`) : h('p', {}, 'Nothing differs.'),

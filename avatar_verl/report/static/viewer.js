@@ -3,11 +3,10 @@
 
 const viewer = { runs: [], loaded: new Map(), limit: 0, form: null, list: null, detail: null };
 const PAGE = 60;
+const NARROW = '(max-width: 46rem)';
 const COLOURINGS = [['advantage', 'advantage of each token'], ['gap', 'rollout against trainer'], ['log_prob', 'log-prob of each token'], ['none', 'think and answer only']];
 //: Place of each quantity in a record's trace, which is [texts, advantages, log-probs, gaps].
 const TRACE = { advantage: 1, log_prob: 2, gap: 3 };
-//: Nats by which a fresh token's log-prob must differ between rollout and trainer to be underlined.
-const FAR = 0.01;
 
 function loadRun(number) {
   if (!viewer.loaded.has(number)) viewer.loaded.set(number, unpack(readBlock(`completions-${number}`)));
@@ -27,7 +26,8 @@ function showCompletions(section, runs) {
   viewer.list = h('div', { class: 'list' });
   viewer.detail = h('div', { id: 'group' });
   viewer.form = h('form', { class: 'controls', 'aria-label': 'Filters', onsubmit: (event) => event.preventDefault() });
-  section.replaceChildren(h('h1', { id: 'completions-title' }, 'Completions'), viewer.form, h('div', { class: 'viewer' }, viewer.list, viewer.detail));
+  const filters = h('details', { open: !window.matchMedia(NARROW).matches }, h('summary', {}, 'Filters'), viewer.form);
+  section.replaceChildren(h('h1', { id: 'completions-title' }, 'Completions'), filters, h('div', { class: 'viewer' }, viewer.list, viewer.detail));
   viewer.followAddress();
 }
 
@@ -108,7 +108,7 @@ function openGroup(number, chosen) {
   if (!chosen) return;
   const heading = viewer.detail.querySelector('h2');
   heading.focus({ preventScroll: true });
-  if (window.matchMedia('(max-width: 46rem)').matches) heading.scrollIntoView();
+  if (window.matchMedia(NARROW).matches) heading.scrollIntoView();
 }
 
 /** Everything about one group. */
@@ -176,6 +176,13 @@ function shapingWords(method) {
   return strength && method.estimator === 'avatar' ? `; temporal shaping (${shape}) then weighs tokens from 1 to ${brief(1 + strength)}.` : '.';
 }
 
+/** How the reward is made of its parts. */
+function whyReward(row, method) {
+  const terms = row.parts.filter((part) => part.value !== null && method.weights[part.name]).map((part) => `${brief(method.weights[part.name])} \u00d7 ${part.name} ${brief(part.value)}`);
+  const absent = row.parts.some((part) => part.value === null && method.weights[part.name]) ? ', absent parts as in the group' : '';
+  return terms.length ? `reward: ${terms.join(' + ')}${absent} = ${brief(row.reward)}` : '';
+}
+
 /** The arithmetic of one completion's advantage, as the trainer did it. */
 function whyRow(row, group, method) {
   if (row.advantage === null || row.advantage === undefined) return group.split === 'val' ? '' : 'The advantage was not logged.';
@@ -183,14 +190,14 @@ function whyRow(row, group, method) {
     const rewards = group.rows.map((other) => other.reward);
     const spread = rewards.length > 1 ? deviation(rewards) : 0;
     const divisor = spread > 1e-6 ? ` / ${brief(spread)}` : '';
-    return `${brief(method.alpha)} \u00d7 (${brief(row.reward)} \u2212 reference score ${brief(row.replayed.reference)})${divisor} = ${signed(row.advantage)}`;
+    return `advantage: ${brief(method.alpha)} \u00d7 (${brief(row.reward)} \u2212 reference score ${brief(row.replayed.reference)})${divisor} = ${signed(row.advantage)}`;
   }
   const rows = method.scope === 'prompt' ? group.rows : group.fresh;
   const rewards = rows.map((other) => other.reward);
   const spread = rewards.length > 1 ? deviation(rewards) : 1;
   if (rewards.length > 1 && spread < 1e-6) return 'Equal rewards: advantage 0.';
   const scale = row.replayed ? `${brief(method.alpha)} \u00d7 ` : '';
-  return `${scale}(${brief(row.reward)} \u2212 ${brief(rewards.length > 1 ? mean(rewards) : 0)})${method.by_std ? ` / ${brief(spread)}` : ''} = ${signed(row.advantage)}`;
+  return `advantage: ${scale}(${brief(row.reward)} \u2212 ${brief(rewards.length > 1 ? mean(rewards) : 0)})${method.by_std ? ` / ${brief(spread)}` : ''} = ${signed(row.advantage)}`;
 }
 
 /** One completion: numbers, reasons, text with colours, tokens as a table. */
@@ -200,7 +207,7 @@ function completionCard(row, at, group, method, colouring) {
     h('h3', {}, from, h('span', { class: 'num' }, `reward ${brief(row.reward)}`), group.split === 'val' ? [] : h('span', { class: 'num' }, `advantage ${signed(row.advantage)}`)),
     row.replayed ? h('p', { class: 'soft', dir: 'auto' }, row.prompt.question || row.prompt.prompt_id) : [],
     h('p', {}, row.parts.map(partChip), row.cut ? h('span', { class: 'chip bad' }, 'cut at the length limit') : [], row.replayed && row.replayed.hint_used ? h('span', { class: 'chip' }, 'had a hint') : []),
-    h('p', { class: 'soft num' }, whyRow(row, group, method)),
+    h('p', { class: 'soft num' }, whyReward(row, method), h('br'), whyRow(row, group, method)),
     h('div', { class: 'text', tabindex: 0, role: 'group', 'aria-label': `Text of ${from}`, dir: 'auto' }, row.trace && colouring !== 'none' ? tokenText(row, colouring) : plainText(row.text)),
     row.trace ? traceNotes(row) : [],
     row.tokens ? h('p', { class: 'soft' }, `${plural(row.tokens, 'token')}, mean log-prob ${brief(row.logProb)}`) : []);
@@ -211,19 +218,31 @@ function partChip(part) {
   return h('span', { class: `chip ${tone}` }, `${part.name} ${part.value === null ? 'absent' : brief(part.value)}${part.reason ? `: ${part.reason}` : ''}`);
 }
 
-/** Kind of each piece of a completion: think, answer, their tags, or the rest. */
+/** Pieces of a completion: [kind, text]; the kind is think, answer or empty, and tags belong to what they enclose. */
 function pieces(text) {
   const found = [];
   let kind = '';
-  for (const piece of text.split(/(<\/?(?:think|answer)>)/)) {
-    const tag = /^<(\/?)(think|answer)>$/.exec(piece);
-    if (tag) { kind = tag[1] ? '' : tag[2]; found.push(['tag', piece]); } else if (piece) found.push([kind, piece]);
+  for (const piece of text.split(/(<\/?(?:think|reasoning|perception|answer)>)/)) {
+    const tag = /^<(\/?)(\w+)>$/.exec(piece);
+    if (tag && !tag[1]) kind = tag[2] === 'answer' ? 'answer' : 'think';
+    if (piece) found.push([kind, piece, Boolean(tag)]);
+    if (tag && tag[1]) kind = '';
   }
   return found;
 }
 
+/** Spans in blocks of one kind each. spans: [kind, element] */
+function regions(spans) {
+  const found = [];
+  for (const [kind, span] of spans) {
+    if (!found.length || found[found.length - 1].kind !== kind) found.push({ kind, children: [] });
+    found[found.length - 1].children.push(span);
+  }
+  return found.map(({ kind, children }) => (kind ? h('div', { class: kind }, children) : children));
+}
+
 function plainText(text) {
-  return pieces(text).map(([kind, piece]) => h('span', { class: kind || undefined }, piece));
+  return regions(pieces(text).map(([kind, piece, tag]) => [kind, h('span', { class: tag ? 'tag' : undefined }, piece)]));
 }
 
 /** Each token as a span: its place in think or answer, and its value as colour. */
@@ -233,18 +252,19 @@ function tokenText(row, colouring) {
   const most = values.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-9);
   let at = 0;
   const spans = texts.map((text, i) => {
-    const span = h('span', { class: tokenClass(kinds[at], values[i], row.trace[TRACE.gap][i], colouring, Boolean(row.replayed)), title: tokenTitle(row.trace, i) }, text);
+    const span = h('span', { class: tokenClass(values[i], row.trace[TRACE.gap][i], colouring, Boolean(row.replayed)), title: tokenTitle(row.trace, i) }, text);
     const strength = colouring === 'gap' ? Math.min(1, Math.abs(values[i]) / (10 * FAR)) : Math.abs(values[i]) / most;
     span.style.setProperty('--a', (0.38 * strength).toFixed(2));
+    const kind = kinds[at] || '';
     at += text.length;
-    return span;
+    return [kind, span];
   });
-  return h('span', { class: 'tokens' }, spans);
+  return h('div', { class: 'tokens' }, regions(spans));
 }
 
-function tokenClass(kind, value, gap, colouring, replayed) {
+function tokenClass(value, gap, colouring, replayed) {
   const tone = colouring === 'advantage' ? (value >= 0 ? 'plus' : 'minus') : 'gap';
-  return [kind === 'tag' ? 'tag' : kind === 'answer' ? 'answer' : '', value ? tone : '', !replayed && Math.abs(gap) > FAR ? 'far' : ''].filter(Boolean).join(' ') || undefined;
+  return [value ? tone : '', !replayed && Math.abs(gap) > FAR ? 'far' : ''].filter(Boolean).join(' ') || undefined;
 }
 
 function tokenTitle(trace, i) {
@@ -254,14 +274,17 @@ function tokenTitle(trace, i) {
 /** Where rollout and trainer disagree most, and all tokens as a table. */
 function traceNotes(row) {
   const [texts, advantages, logProbs, gaps] = row.trace;
-  const worst = gaps.map((gap, i) => [Math.abs(gap), i]).sort((a, b) => b[0] - a[0]).slice(0, 3).filter(([gap]) => gap > 0);
-  const far = gaps.filter((gap) => Math.abs(gap) > FAR).length;
-  const name = row.replayed ? 'present policy and the one that generated differ' : 'rollout and trainer differ';
+  const worst = gaps.map((gap, i) => [Math.abs(gap), i]).sort((a, b) => b[0] - a[0]);
+  const far = worst.filter(([gap]) => gap > FAR);
+  const names = row.replayed ? 'Present policy and the one that generated' : 'Rollout and trainer';
+  const marks = far.slice(0, 3).map(([gap, i], n) => [n ? ', ' : '', h('mark', {}, JSON.stringify(texts[i])), ` ${brief(gap)}`]);
+  const said = far.length
+    ? [`${names} differ by more than ${FAR} nats at ${plural(far.length, 'token')}, most at `, marks]
+    : `${names} agree on every token (largest difference ${brief(worst[0] ? worst[0][0] : 0)} nats).`;
   const details = h('details', { ontoggle: () => {
     if (details.open && !details.querySelector('table')) details.append(table(['#', 'token', 'advantage', 'log-prob', row.replayed ? 'now \u2212 then' : 'trainer \u2212 rollout'], texts.map((text, i) => [i, text, advantages[i], logProbs[i], gaps[i]]), 'Tokens of the completion'));
-  } }, h('summary', {}, `${plural(texts.length, 'token')}; ${name} by more than ${FAR} nats at ${far}`));
-  const said = worst.length ? h('p', { class: 'soft' }, 'Largest differences: ', worst.map(([gap, i], n) => [n ? ', ' : '', h('mark', {}, JSON.stringify(texts[i])), ` ${brief(gap)}`])) : [];
-  return [said, details];
+  } }, h('summary', {}, `${plural(texts.length, 'token')} with their numbers`));
+  return [h('p', { class: 'soft' }, said), details];
 }
 
 /** Every visit of the prompt: when, how it went, and whether replay brought it back. */

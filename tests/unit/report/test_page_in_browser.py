@@ -5,6 +5,7 @@ Needs playwright, axe-playwright-python and a Chromium (Debian's package ``chrom
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -117,6 +118,34 @@ def test_charts_are_drawn_and_tell_their_values(
     assert stack.locator("path.area").count() == 2
 
 
+def test_layers_with_gaps_still_stack(make_run: MakeRun, tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    """A timer that only some steps have leaves the layers above it where they belong at all others."""
+    folder = make_run(tmp_path / "run", steps=4)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines[2]["timing_s/save_checkpoint"] = 1.0
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = open_page(written(folder), "#charts")
+    figure = page.locator("figure", has=page.get_by_role("heading", name="Where step time goes"))
+    figure.scroll_into_view_if_needed()
+    figure.locator("path.area").nth(2).wait_for(state="attached")
+    # Layers 2 s of generation, 1 s of checkpoint in step 2, the rest of 3 s: all tops but the first one are at 3 s.
+    tops = [path.get_attribute("d").split("L")[:4] for path in figure.locator("path.area").all()]
+    heights = [[float(point.split(" ")[1].rstrip("Z")) for point in top] for top in tops]
+    assert [len(set(row)) for row in heights] == [1, 2, 1]
+    assert heights[1][1] == heights[2][1]
+    assert heights[1][0] == heights[0][0] > heights[2][0]
+
+
+def test_narrow_axes_have_ticks(make_run: MakeRun, tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(written(make_run(tmp_path / "run")))
+    assert page.evaluate("ticks(0.113, 0.197, 5)") == [0.12, 0.14, 0.16, 0.18]
+    assert page.evaluate("ticks(0, 8.4, 5)") == [0, 2, 4, 6, 8]
+    assert page.evaluate("ticks(5, 5, 5)") == [5]
+    assert page.evaluate("logTicks(0.15, 1.1)") == [0.2, 0.5, 1]
+    assert page.evaluate("logTicks(2e-7, 3e-2).map(tickText)") == ["1e-6", "1e-5", "1e-4", "0.001", "0.01"]
+    assert page.evaluate("logTicks(1.05, 1.35)") == [1.1, 1.2, 1.3]
+
+
 def test_a_clip_plays_beside_its_completions(
     make_run: MakeRun, tmp_path: Path, clip: Path, open_page: Callable[..., Any]
 ) -> None:
@@ -153,6 +182,8 @@ def test_filters_leave_the_groups_that_were_asked_for(
     assert status.inner_text().startswith("6 groups")
     page.get_by_label("groups", exact=True).select_option("replayed")
     assert status.inner_text().startswith("4 groups, 8 completions")
+    page.get_by_label("groups", exact=True).select_option("far")
+    assert status.inner_text().startswith("10 groups")  # tokens are logged from step 2 on
     page.get_by_role("button", name="Clear").click()
     page.get_by_label("tier", exact=True).select_option("medium")
     assert status.inner_text().startswith("4 groups")
@@ -171,10 +202,12 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     detail = page.locator("#group")
     assert "Mean reward 0.625, standard deviation 0.25 over 4 completions" in detail.inner_text()
     card = detail.locator(".card").first
-    assert "(1 \u2212 0.625) / 0.25 = +1.500" in card.inner_text()
+    assert "reward: 0.5 \u00d7 accuracy 1 + 0.5 \u00d7 format 1 = 1" in card.inner_text()
+    assert "advantage: (1 \u2212 0.625) / 0.25 = +1.500" in card.inner_text()
     assert "accuracy 1: right" in card.inner_text()
     # The first token weighs 1.3, the middle one 1; a far token is underlined and named.
     tokens = card.locator(".tokens span")
+    assert card.locator(".tokens .think").inner_text().startswith("<think>I hear beep 0 of prompt 4.</think>")
     strength = [float(tokens.nth(i).evaluate("s => s.style.getPropertyValue('--a')")) for i in (0, 3, 7)]
     assert strength[0] == max(strength) > strength[1]
     assert card.locator(".far").count() == 1
@@ -182,6 +215,9 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     card.locator("summary").click()
     assert "+1.950" in tokens.first.get_attribute("title")
     assert card.locator("tbody tr").count() == 8
+    page.get_by_label("colour by").select_option("none")
+    assert card.locator(".text .think").inner_text() == "<think>I hear beep 0 of prompt 4.</think>"
+    assert card.locator(".text .answer").inner_text() == "<answer>B</answer>"
     assert "History of this prompt" in detail.inner_text()
     detail.locator("table button").last.click()
     assert "group=" in page.url
@@ -206,6 +242,8 @@ def test_two_runs_are_compared(make_run: MakeRun, tmp_path: Path, open_page: Cal
     assert figure.locator("path.curve").count() == 2
     page.get_by_role("checkbox", name="grpo").uncheck()
     assert figure.locator("path.curve").count() == 1
+    page.goto(f"{out.as_uri()}#configuration")
+    assert "total_training_steps" in page.get_by_role("region", name="Keys that differ between the runs").inner_text()
     page.goto(f"{out.as_uri()}#completions?run=1")
     assert page.locator(".list [role=status]").inner_text().startswith("26 groups")
 

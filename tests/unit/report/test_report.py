@@ -17,13 +17,14 @@ import pytest
 from avatar_verl.report.__main__ import main
 from avatar_verl.report.advantages import NUM_BINS, advantage_histogram, shaping_curve
 from avatar_verl.report.charts import CHARTS, shown
-from avatar_verl.report.config_changes import config_changes
+from avatar_verl.report.config_changes import between_runs, config_changes
 from avatar_verl.report.findings import findings
 from avatar_verl.report.media_links import MediaLinks
 from avatar_verl.report.page import render_page
 from avatar_verl.report.run_data import read_run
 from avatar_verl.report.selection import choose_groups
 from avatar_verl.report.series import build_series
+from avatar_verl.report.step_time import NAMES, step_time
 
 MakeRun = Callable[..., Path]
 
@@ -46,6 +47,8 @@ def test_series_follow_the_steps_and_what_the_completions_add(make_run: MakeRun,
     # One of 8 right: mean 1/8, sample variance (7/8)/7 * ... = 8/7 * 1/8 * 7/8 = 1/8, half interval 1.96 sqrt(1/64).
     assert series.values["report/val/accuracy_error"][0] == pytest.approx(1.96 / 8)
     assert series.values["report/val/accuracy_error"][1:-1] == [None] * 5
+    # Rewards 1, .5 x 7: squares .875 x .125 x .5^2 x 8 = .21875 in sum, over 7 and 8: 1.96 sqrt(.00390625) = 1.96 / 16.
+    assert series.values["report/train/reward_error"][1] == pytest.approx(1.96 / 16)
     assert series.values["report/hint/visits"] == [None, 1, 1, 1, 1, 1, 1]
     assert series.values["report/bad_rows/unreadable"] == [0, 1, 1, 1, 1, 2, 2]
     assert series.values["report/parity/distance"][1] == pytest.approx(1e-5)
@@ -62,15 +65,29 @@ def test_a_step_that_was_written_twice_and_a_torn_line_are_read_once(make_run: M
 
 
 def test_charts_show_what_is_there_and_name_what_a_star_stands_for() -> None:
-    keys = {"avatar/replay/tier/easy", "avatar/replay/tier/hard", "timing_s/gen", "timing_s/step", "avatar/val/reward"}
+    keys = {"avatar/replay/tier/easy", "avatar/replay/tier/hard", "report/time/update", "avatar/val/reward"}
     charts = {chart.title: chart for chart in shown(keys)}
     assert [line.label for line in charts["Buffer by tier"].lines] == ["easy", "hard"]
-    assert [line.key for line in charts["Where step time goes"].lines] == [
-        "timing_s/gen"
-    ]  # not the whole beside its parts
+    assert [line.label for line in charts["Where step time goes"].lines] == ["update"]
     assert [line.label for line in charts["Reward"].lines] == ["held-out"]
     assert "Entropy" not in charts
     assert len({chart.title for chart in CHARTS}) == len(CHARTS)
+
+
+def test_step_time_adds_up_to_the_step_and_validation_comes_on_top() -> None:
+    timers = {"gen": 2.0, "old_log_prob": 0.5, "ref": 0.25, "adv": 0.125, "avatar_join": 0.125, "update_actor": 1.0}
+    record = {f"timing_s/{name}": seconds for name, seconds in (timers | {"step": 4.5, "testing": 9.0}).items()}
+    parts = step_time(record)
+    assert parts == {
+        "generation": 2.0,
+        "log-probs": 0.75,
+        "advantages and replay": 0.25,
+        "update": 1.0,
+        "validation": 9.0,
+        "other": 0.5,  # 4.5 - 2 - .75 - .25 - 1
+    }
+    assert list(parts) == [name for name in NAMES if name in parts]
+    assert step_time({"train/loss": 1.0}) == {}
 
 
 # ---- advantages
@@ -145,6 +162,18 @@ def test_changes_come_from_the_run_or_from_the_defaults(make_run: MakeRun, tmp_p
     found = config_changes(read_run(folder))
     assert found["against"] == "preset paper, profile cpu"
     assert found["rows"] == [["data.where", "not set", "x"], ["trainer.save_freq", "10", "-1"]]
+
+
+def test_the_keys_that_differ_between_runs_are_named(make_run: MakeRun, tmp_path: Path) -> None:
+    one, two = make_run(tmp_path / "one", steps=2), make_run(tmp_path / "two", steps=3)
+    config = (two / "config.yaml").read_text()
+    (two / "config.yaml").write_text(config.replace("adv_estimator: avatar", "adv_estimator: grpo"))
+    runs = [read_run(one), read_run(two)]
+    assert between_runs(runs) == [
+        ["algorithm.adv_estimator", "avatar", "grpo"],
+        ["trainer.total_training_steps", "2", "3"],
+    ]
+    assert between_runs([runs[0], runs[0]]) == []
 
 
 # ---- completions
