@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from record import RESULTS, machine, report
+from record import machine, report, results_folder
 from runs import ROOT, watch
 
 from data_prep.toy.world import build_toy_world
@@ -97,7 +97,7 @@ def main() -> None:
             runs.append(run_arm(arm, seed, model, options.steps))
             print(json.dumps(runs[-1]), flush=True)
     report("fs_grpo", {"steps": options.steps, "held-out answers": "sampled"}, where, [row(run) for run in runs])
-    (RESULTS / "fs_grpo_runs.json").write_text(json.dumps(runs, indent=1) + "\n")
+    (results_folder() / "fs_grpo_runs.json").write_text(json.dumps(runs, indent=1) + "\n")
 
 
 if __name__ == "__main__":
