@@ -23,6 +23,11 @@ from avatar_verl.rewards.records import read_samples, to_record
 from avatar_verl.types import RewardBreakdown, Sample
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+#: Said when a configuration asks for ACRE and no completion can have it.
+NO_SECOND_ANSWER = (
+    "answer_consistency: no completion has a second answer, so it is in no total. Only a run generates one; its "
+    "samples.jsonl holds it (extra.shuffled_answer, extra.shuffled_options) and can be scored."
+)
 _CHUNK = 64  # completions between two updates of the progress bar
 
 
@@ -52,6 +57,9 @@ def score(
     write_records([to_record(s, b) for s, b in zip(samples, breakdowns, strict=True)], out)
     if samples:
         console.print(summary(samples, breakdowns, reward_config))
+        second = [b.parts["answer_consistency"] for b in breakdowns if "answer_consistency" in b.parts]
+        if second and all(part.reason == "no_second_answer" for part in second):
+            console.print(NO_SECOND_ANSWER, highlight=False)
 
 
 def load_reward_config(path: Path | None) -> RewardConfig:

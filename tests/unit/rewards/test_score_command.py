@@ -66,6 +66,18 @@ def test_as_a_program_lines_go_out_and_the_table_goes_to_standard_error(tmp_path
     assert "right 1" in done.stderr
 
 
+def test_answer_consistency_needs_what_a_run_has_logged(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("reward: {weights: {format: 1.0, answer_consistency: 1.0}}")
+    second = {"shuffled_answer": "A", "shuffled_options": ["two", "one"]}
+    for name, extra, said in (("without", {}, True), ("with", second, False)):
+        source = write(tmp_path / f"{name}.jsonl", [{**ROWS[0], "extra": extra}])
+        result = CliRunner().invoke(app, ["score", "--file", str(source), "--config", str(config)])
+        assert result.exit_code == 0, result.output
+        assert ("only a run generates one" in " ".join(result.stderr.lower().split())) is said
+        assert json.loads(result.stdout)["reward"] == 2.0  # format 1 of weight 1 on the scale of 2; or 1 + 1 agreeing
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
