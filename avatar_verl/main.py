@@ -6,6 +6,7 @@ resolved configuration and the command, and stops before anything starts.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -25,7 +26,15 @@ from omegaconf.errors import OmegaConfBaseException
 from avatar_verl.config import AvatarConfig, ConfigError
 from avatar_verl.launch import ASKED, INTERRUPTED, environment, supervise
 from avatar_verl.preflight import check_run
-from avatar_verl.run_folder import RunIsHeldError, held, new_run, newest_checkpoint, unfinished_run, write_json
+from avatar_verl.run_folder import (
+    RunIsHeldError,
+    held,
+    new_run,
+    newest_checkpoint,
+    unfinished_run,
+    write_json,
+    write_text,
+)
 from avatar_verl.summary import print_summary
 
 CONFIG_DIR = Path(os.environ.get("AVATAR_CONFIG_DIR", Path(__file__).resolve().parents[1] / "recipe" / "config"))
@@ -161,7 +170,7 @@ def run(stage: str, overrides: list[str]) -> int:
     folder, resumed = _find_folder(stage, overrides, Path(config.run.outputs).absolute())
     with held(folder):
         own = load(stage, overrides, str(folder))
-        OmegaConf.save(own, folder / "config.yaml")
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(own))
         write_json(folder / "config_changes.json", config_changes(stage, overrides, own))
         print(f"{stage}: {'resuming' if resumed else 'run folder'} {folder}", flush=True)
         code = _train(config, folder, device)
@@ -227,6 +236,11 @@ def main() -> None:
         sys.exit(2)
     except RunIsHeldError as error:
         print(error, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"{error}: make room, then run the same command again", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:  # before the driver started; supervise() has its own
         sys.exit(130)

@@ -24,8 +24,12 @@ _MARK = "complete.json"
 def write_text(path: Path, text: str) -> None:
     """Write by a temporary name and a rename, so that a reader sees all of it or none."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError:  # a full disk keeps no halves
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -25,6 +25,7 @@ from avatar_verl.run_folder import (
     unfinished_run,
     whole_lines,
     write_json,
+    write_text,
 )
 
 
@@ -227,3 +228,10 @@ def test_a_replay_state_is_found_by_its_own_folder_or_by_its_run(tmp_path: Path)
     assert saved_replay(torn) == torn  # named by itself
     assert saved_replay(tmp_path) is None
     assert saved_replay(tmp_path / "nothing") is None
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()  # a file cannot take a folder's name: the rename fails as a write does on a full disk
+    with pytest.raises(OSError, match="target"):
+        write_text(tmp_path / "target", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
