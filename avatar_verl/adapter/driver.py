@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from avatar_verl.adapter.model_config import write_thinker_config
 from avatar_verl.adapter.placement import Needs, ray_nodes, wait_until_placeable
+from avatar_verl.adapter.trackers import keep_in
 from avatar_verl.export import merge_thinker
 from avatar_verl.launch import ASKED, FOR_WORKERS
 from avatar_verl.run_folder import StopAskedError, newest_checkpoint, write_json
@@ -135,6 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     write_thinker_config(config.actor_rollout_ref.model.path, config.actor_rollout_ref.model.hf_config_path)
     (run / "error.json").unlink(missing_ok=True)
+    keep_in(run)
     import ray
 
     try:

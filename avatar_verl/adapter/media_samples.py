@@ -7,6 +7,7 @@ generations does. Trackers that are not among these three are passed over.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,21 @@ import numpy as np
 
 from avatar_verl.adapter.judge_frames import frame_source
 from avatar_verl.config import JudgeReward
+from avatar_verl.media import SAMPLE_RATE, FrameBudget, MediaError, load_audio
 from avatar_verl.types import Sample
 
-#: What a tracker stores of a clip: a few small frames.
+logger = logging.getLogger(__name__)
+
+#: What TensorBoard stores of a clip: a few small frames, and the beginning of its sound.
 _FRAMES = JudgeReward(frames=4, frame_side=224)
+_SOUND = FrameBudget(max_audio_seconds=10.0)
 
 _SOUNDS, _CLIPS = (".wav", ".mp3", ".flac", ".ogg"), (".mp4", ".webm", ".gif")
 _COLUMNS = ["completion", "reward", "reasons"]
 
 
 def log_media(tracking: Any, step: int, reports: Sequence[dict[str, Any]]) -> None:
-    """Give the first group of some reports to the trackers.
+    """Give the first group of some reports to the trackers. A tracker that refuses is a warning in the log.
 
     Args:
         tracking: verl's ``Tracking``; its ``logger`` maps a tracker's name to the tracker.
@@ -45,8 +50,12 @@ def log_media(tracking: Any, step: int, reports: Sequence[dict[str, Any]]) -> No
         if r["sample"].group == first.group
     ]
     for name, tracker in tracking.logger.items():
-        if name in _TRACKERS:
+        if name not in _TRACKERS:
+            continue
+        try:
             _TRACKERS[name](tracker, step, first, rows)
+        except Exception:  # a service that is away must not end a run, whose own log has everything
+            logger.warning("%s did not take the samples of step %d", name, step, exc_info=True)
 
 
 def _to_wandb(wandb: Any, step: int, first: Sample, rows: list[list[Any]]) -> None:
@@ -73,6 +82,17 @@ def _to_tensorboard(adapter: Any, step: int, first: Sample, rows: list[list[Any]
         if jpegs:
             frames = np.stack([np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs])
             adapter.writer.add_images(f"avatar/samples/frames_{number}", frames, step, dataformats="NHWC")
+        sound = _sound(path)
+        if sound is not None:
+            adapter.writer.add_audio(f"avatar/samples/sound_{number}", sound[None], step, SAMPLE_RATE)
+
+
+def _sound(path: str) -> Any:
+    """Waveform [N] of a clip or a sound file; None where there is none."""
+    try:
+        return load_audio(path, _SOUND).waveform
+    except MediaError:
+        return None
 
 
 def _to_mlflow(_: Any, step: int, first: Sample, rows: list[list[Any]]) -> None:

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from avatar_verl.adapter.model_config import write_thinker_config
 from avatar_verl.adapter.node import avatar_config, plain
 from avatar_verl.adapter.run_log import MIN_BAD_ROWS, BadDataError
+from avatar_verl.adapter.trackers import keep_in
 from avatar_verl.export import merge_thinker
 from avatar_verl.media import Decoder, FrameBudget, MediaError
 from avatar_verl.omni.messages import build_messages
@@ -193,6 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     config.data.avatar = config.avatar
     config.data.bad_rows_file = str(run / "bad_rows.jsonl")
     os.environ["VERL_FILE_LOGGER_PATH"] = str(run / "metrics.jsonl")
+    keep_in(run)
     (run / "error.json").unlink(missing_ok=True)
     try:
         fit(config, run)
