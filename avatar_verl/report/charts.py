@@ -33,6 +33,8 @@ class Chart:
     log: bool = False  # logarithmic axis
 
 
+_TIERS = ("easy", "medium", "hard")
+
 CHARTS: tuple[Chart, ...] = (
     Chart(
         "Learning",
@@ -88,8 +90,14 @@ CHARTS: tuple[Chart, ...] = (
         "",
         tuple(Line(f"avatar/advantage/replay/p{q:02d}", f"{q} %") for q in (5, 25, 50, 75, 95)),
     ),
-    Chart("Replay", "Buffer by tier", "Entries.", (Line("avatar/replay/tier/*", "*"),), "stack"),
-    Chart("Replay", "Drawn by tier", "Entries a step.", (Line("avatar/replay/drawn/*", "*"),), "stack"),
+    Chart("Replay", "Buffer by tier", "Entries.", tuple(Line(f"avatar/replay/tier/{t}", t) for t in _TIERS), "stack"),
+    Chart(
+        "Replay",
+        "Drawn by tier",
+        "Entries a step.",
+        tuple(Line(f"avatar/replay/drawn/{t}", t) for t in _TIERS),
+        "stack",
+    ),
     Chart(
         "Replay",
         "Age of replayed rows",

@@ -16,14 +16,15 @@ import pytest
 
 from avatar_verl.report.__main__ import main
 from avatar_verl.report.advantages import NUM_BINS, advantage_histogram, shaping_curve
-from avatar_verl.report.charts import CHARTS, shown
+from avatar_verl.report.charts import CHARTS, Chart, Line, shown
 from avatar_verl.report.config_changes import between_runs, config_changes
 from avatar_verl.report.findings import findings
 from avatar_verl.report.media_links import MediaLinks
 from avatar_verl.report.page import render_page
+from avatar_verl.report.plots import draw_chart, draw_histogram
 from avatar_verl.report.run_data import read_run
 from avatar_verl.report.selection import choose_groups
-from avatar_verl.report.series import build_series
+from avatar_verl.report.series import Series, build_series
 from avatar_verl.report.step_time import NAMES, step_time
 
 MakeRun = Callable[..., Path]
@@ -297,7 +298,41 @@ def test_plots_are_written_for_papers(make_run: MakeRun, tmp_path: Path) -> None
     svg = (plots / "accuracy.svg").read_text()
     assert svg.count("<path") > 10
     assert (plots / "accuracy.png").read_bytes()[:4] == b"\x89PNG"
-    assert {path.stem for path in plots.glob("*.svg")} == {path.stem for path in plots.glob("*.png")}
+    stems = {path.stem for path in plots.glob("*.svg")}
+    assert stems == {path.stem for path in plots.glob("*.png")}
+    assert {stem for stem in stems if "over-time" in stem or "shaping" in stem} == {
+        f"{what}-of-{tmp_path.name.replace('_', '-')}-{run}"
+        for run in ("one", "two")
+        for what in ("advantages-of-fresh-rows-over-time", "advantages-of-replayed-rows-over-time", "temporal-shaping")
+    }
+
+
+def test_layers_of_a_plot_add_up_where_some_have_gaps() -> None:
+    from matplotlib.figure import Figure
+
+    chart = Chart("Speed", "Time", "", (Line("a", "a"), Line("b", "b")), "stack")
+    one = Series([0, 1, 2], [None] * 3, [0, 0, 0], {"a": [None, 2.0, 3.0], "b": [None, None, 1.0]})
+    panel = Figure().subplots()
+    draw_chart(panel, chart, ["run"], [one])
+    tops = [layer.get_paths()[0].vertices for layer in panel.collections]
+    assert {(x, y) for x, y in tops[0]} >= {(1.0, 2.0), (2.0, 3.0)}
+    assert {(x, y) for x, y in tops[1]} >= {(1.0, 2.0), (2.0, 4.0)}  # 2 + nothing, 3 + 1
+    assert min(x for x, _ in tops[0]) == 1.0  # step 0 has no layer at all
+
+
+def test_a_histogram_is_plotted_by_step_and_advantage() -> None:
+    from matplotlib.figure import Figure
+
+    rows = [{"step": step, "advantage": a} for step in (1, 2) for a in (0.0, step * 0.5)]
+    histogram = advantage_histogram(rows, replayed=False)
+    assert histogram is not None
+    panel = Figure().subplots()
+    draw_histogram(panel, histogram)
+    shares = panel.collections[0].get_array()
+    assert shares.shape == (NUM_BINS, 2)
+    assert shares[NUM_BINS // 2].tolist() == [0.5, 0.5]
+    assert shares[18].tolist() == [0.5, 0.0]  # 0.5 is 31 * 3.5 / 6 = 18.08 bins up
+    assert shares[20].tolist() == [0.0, 0.5]  # 1.0 is 31 * 4 / 6 = 20.7
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
