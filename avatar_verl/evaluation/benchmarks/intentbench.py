@@ -1,4 +1,10 @@
-"""IntentBench: single choice, several emotions at once, and lie or truth (problem type ``judge``)."""
+"""IntentBench: single choice, several emotions at once, and lie or truth (problem type ``judge``).
+
+Prompt and metric: github.com/HumanMLLM/HumanOmniV2, src/open-r1-multimodal/eval/eval_humanomniv2.py (d9123e6). Two
+deviations: its system prompt, which teaches the <context> and <think> tags of HumanOmniV2 itself, is left out, and its
+first sentence, written there for clips with sound, stands before every question. Its F1 splits labels at commas alone;
+ours reads "A, E" as "A,E".
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,10 @@ from avatar_verl.evaluation.annotation import bare_options, find, in_tags, lette
 from avatar_verl.evaluation.item import AnnotationError, Benchmark, Item, Medium, Prompt
 
 _TYPES = {"multiple choice": "multiple_choice", "emer_ov_mc": "multi_label", "judge": "yes_no"}
+
+
+_WITH_SOUND = "Here is a video, with the audio from the video.\n"
+_CHOICES = _WITH_SOUND + "{question} Options:\n{options}\n"
 
 
 def _truth(record: dict[str, Any], problem_type: str, options: tuple[str, ...]) -> str:
@@ -50,15 +60,16 @@ BENCHMARK = Benchmark(
     read=_read,
     official={
         "": Prompt(
-            "{question}\nOptions:\n{options}\n",
-            "Please provide only the single option letter (e.g., A, B, C, D, etc.) within the <answer> </answer> tags.",
+            _CHOICES,
+            " Please provide only the single option letter (e.g., A, B, C, D, etc.) within the <answer> </answer> "
+            "tags.",
         ),
         "multi_label": Prompt(
-            "{question}\nOptions:\n{options}\n",
-            "Please provide only the single or multiple option letter (e.g., A for single option or A,E for multi "
+            _CHOICES,
+            " Please provide only the single or multiple option letter (e.g., A for single option or A,E for multi "
             "option, etc.) within the <answer> </answer> tags.",
         ),
-        "yes_no": Prompt("{question}\n", "Please answer Yes or No within the <answer> </answer> tags."),
+        "yes_no": Prompt(_WITH_SOUND + "{question}\n", " Please answer Yes or No within the <answer> </answer> tags."),
     },
     authors={
         "": Prompt(

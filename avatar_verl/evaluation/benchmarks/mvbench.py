@@ -1,4 +1,9 @@
-"""MVBench: twenty tasks of 200 questions, a JSON list each; some ask about a part of a clip, one ships frames."""
+"""MVBench: twenty tasks of 200 questions, a JSON list each; some ask about a part of a clip, one ships frames.
+
+Prompt: ``infer_mvbench`` and its call in github.com/OpenGVLab/Ask-Anything, video_chat2/mvbench.ipynb (4631cd6), which
+gives the instruction twice, as system prompt and at the head of the question. It also begins the answer itself, with
+"Best option:("; here the model begins, since that is no turn of a chat.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,11 @@ from typing import Any
 from avatar_verl.evaluation.annotation import bare_options, find, letter, need, numbered
 from avatar_verl.evaluation.item import AnnotationError, Benchmark, Item, Medium, Prompt
 
+_INSTRUCTION = (
+    "Carefully watch the video and pay attention to the cause and sequence of events, the detail and movement of "
+    "objects, and the action and pose of persons. Based on your observations, select the best option that accurately "
+    "addresses the question.\n"
+)
 #: Task -> (folders of whole clips, their usual place first; folder of clips already cut, if there is one).
 _FOLDERS: dict[str, tuple[tuple[str, ...], str]] = {
     "action_sequence": (("star/Charades_v1_480",), "star/Charades_segment"),
@@ -76,12 +86,8 @@ BENCHMARK = Benchmark(
     read=_read,
     official={
         "": Prompt(
-            system=(
-                "Carefully watch the video and pay attention to the cause and sequence of events, the detail and "
-                "movement of objects, and the action and pose of persons. Based on your observations, select the best "
-                "option that accurately addresses the question."
-            ),
-            body="Question: {question}\nOptions:\n{options}\n",
+            system=_INSTRUCTION,
+            body=_INSTRUCTION + "Question: {question}\nOptions:\n{options}\n",
             closing="Only give the best option.",
             option="({letter}) {text}",
         )

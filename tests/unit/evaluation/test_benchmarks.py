@@ -214,6 +214,36 @@ def test_direct_is_the_published_prompt_and_think_leaves_its_ban_on_reasoning_ou
     assert authors[0]["content"].endswith(AUTHORS.closing)
 
 
+def _direct(name: str, item: Item) -> list[str]:
+    return [message["content"] for message in row_of(item, BENCHMARKS[name], "official", "direct", "")["prompt"]]
+
+
+def test_official_prompts_are_those_of_the_makers_scripts(read: Read) -> None:
+    """Written down from the scripts that the modules name, for our look-alike questions."""
+    image = next(item for item in usable(read("omnibench")))
+    assert _direct("omnibench", image) == [
+        "<image><audio>Please answer the following question based on the given image and audio:\n"
+        f"{image.question}.\nPlease choose only one answer from the following options:\n"
+        f"A. {image.options[0]}\nB. {image.options[1]}\nC. {image.options[2]}\nD. {image.options[3]}."
+    ]
+    choice, several, lie = usable(read("intentbench"))
+    lettered = "".join(f"{letter}. {text}\n" for letter, text in zip("ABCDEF", several.options, strict=False))
+    assert _direct("intentbench", several) == [
+        f"<video>Here is a video, with the audio from the video.\n{several.question} Options:\n{lettered} Please "
+        "provide only the single or multiple option letter (e.g., A for single option or A,E for multi option, etc.) "
+        "within the <answer> </answer> tags."
+    ]
+    assert "provide only the single option letter (e.g., A, B, C, D, etc.)" in _direct("intentbench", choice)[0]
+    assert _direct("intentbench", lie)[0].endswith(" Please answer Yes or No within the <answer> </answer> tags.")
+    clip = usable(read("mvbench"))[0]
+    system, user = _direct("mvbench", clip)
+    assert system.startswith(
+        "Carefully watch the video and pay attention to the cause and sequence of events, the detail"
+    )
+    assert user.startswith(f"<video>{system}Question: {clip.question}\nOptions:\n(A) {clip.options[0]}\n(B) ")
+    assert user.endswith("\nOnly give the best option.")
+
+
 def test_the_authors_daily_omni_prints_a_python_list(read: Read) -> None:
     item = usable(read("daily_omni"))[0]
     text = row_of(item, BENCHMARKS["daily_omni"], "authors", "direct", "")["prompt"][-1]["content"]
