@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from avatar_verl.report.step_time import NAMES
+from avatar_verl.types import TIERS
 
 Kind = Literal["line", "stack"]
 
@@ -32,8 +33,6 @@ class Chart:
     kind: Kind = "line"
     log: bool = False  # logarithmic axis
 
-
-_TIERS = ("easy", "medium", "hard")
 
 CHARTS: tuple[Chart, ...] = (
     Chart(
@@ -90,12 +89,12 @@ CHARTS: tuple[Chart, ...] = (
         "",
         tuple(Line(f"avatar/advantage/replay/p{q:02d}", f"{q} %") for q in (5, 25, 50, 75, 95)),
     ),
-    Chart("Replay", "Buffer by tier", "Entries.", tuple(Line(f"avatar/replay/tier/{t}", t) for t in _TIERS), "stack"),
+    Chart("Replay", "Buffer by tier", "Entries.", tuple(Line(f"avatar/replay/tier/{t}", t) for t in TIERS), "stack"),
     Chart(
         "Replay",
         "Drawn by tier",
         "Entries a step.",
-        tuple(Line(f"avatar/replay/drawn/{t}", t) for t in _TIERS),
+        tuple(Line(f"avatar/replay/drawn/{t}", t) for t in TIERS),
         "stack",
     ),
     Chart(
