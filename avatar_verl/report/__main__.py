@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--completions", type=int, default=5_000, metavar="N", help="most completions of each run")
     parser.add_argument("--tokens", type=int, default=200_000, metavar="N", help="most tokens shown with advantages")
     parser.add_argument("--embed-media-mb", type=float, default=0.0, metavar="MB", help="clips put into the page")
+    parser.add_argument("--portable", action="store_true", help="no links to clips outside the page, to send it on")
     parser.add_argument("--csv", type=Path, metavar="DIR", help="every series of each run as a CSV file there")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="every chart as PNG and SVG there")
     return parser
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         most_completions=options.completions,
         most_tokens=options.tokens,
         embed_bytes=int(options.embed_media_mb * 1e6),
+        portable=options.portable,
         refresh_s=options.every if options.watch else 0,
     )
     seen: list[tuple[str, int, int]] | None = None

@@ -28,6 +28,7 @@ class PageOptions:
     most_completions: int = 5_000  # of each run, in the viewer
     most_tokens: int = 200_000  # of each run, shown token by token
     embed_bytes: int = 0  # media put into the page
+    portable: bool = False  # no links to files outside the page
     refresh_s: int = 0  # the page loads itself again while a run goes on; 0: never
 
 
@@ -39,12 +40,13 @@ def write_page(runs: list[RunData], out: Path, options: PageOptions) -> None:
         out: the HTML file; links to clips are relative to its folder.
         options: what it holds.
     """
-    links = MediaLinks(out, options.embed_bytes)
+    links = MediaLinks(out, options.embed_bytes, options.portable)
     series = [build_series(run) for run in runs]
     charts = shown({key for one in series for key in one.values})
     data = {
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "refresh": options.refresh_s if any(run.state == "running" for run in runs) else 0,
+        "portable": options.portable,
         "charts": [_chart_json(chart) for chart in charts],
         "absent": sorted({chart.title for chart in CHARTS} - {chart.title for chart in charts}),
         "differences": between_runs(runs),

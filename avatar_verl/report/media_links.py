@@ -42,13 +42,15 @@ class MediaLinks:
         page: the HTML file; links are relative to its folder.
         embed_bytes: all embedded files together may have so many bytes; 0 embeds none. The first ones that fit are
             taken, each once.
+        portable: clips that are not embedded are named only, for a page that goes to where the files are not.
     """
 
-    def __init__(self, page: Path, embed_bytes: int = 0) -> None:
+    def __init__(self, page: Path, embed_bytes: int = 0, portable: bool = False) -> None:
         self._folder = page.absolute().parent
         self._copies = self._folder / f"{page.stem}_media"
         self._copies_left = MOST_COPIES
         self._left = embed_bytes
+        self._portable = portable
         self._links: dict[str, dict[str, str]] = {}
 
     def __call__(self, path: str) -> dict[str, str]:
@@ -67,7 +69,7 @@ class MediaLinks:
             if size <= self._left:
                 self._left -= size
                 link["url"] = f"data:{mime};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-            else:
+            elif not self._portable:
                 link["url"] = quote(os.path.relpath(path, self._folder))
         return link
 

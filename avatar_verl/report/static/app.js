@@ -5,6 +5,7 @@ const data = readBlock('data');
 figures.runs = data.runs;
 figures.charts = data.charts;
 figures.absent = data.absent;
+viewer.portable = data.portable;
 
 const PARTS = {
   overview: (section) => showOverview(section, data.runs),

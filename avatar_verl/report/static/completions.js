@@ -36,7 +36,8 @@ function describeGroup(group) {
   group.replayed = group.rows.some((row) => row.replayed);
   group.failed = group.rows.filter(failed).length;
   group.gap = group.fresh.reduce((worst, row) => Math.max(worst, row.trace ? row.trace[3].reduce((a, b) => Math.max(a, Math.abs(b)), 0) : 0), 0);
-  group.words = [group.prompt && group.prompt.prompt_id, group.prompt && group.prompt.question, ...group.rows.flatMap((row) => [row.text, row.prompt.prompt_id])].join('\n').toLowerCase();
+  const media = ((group.prompt && group.prompt.media) || []).map((item) => item.name);
+  group.words = [group.prompt && group.prompt.question, ...media, ...group.rows.flatMap((row) => [row.text, row.prompt.prompt_id])].join('\n').toLowerCase();
 }
 
 /** A completion failed when it is not accurate at all, or was cut. */

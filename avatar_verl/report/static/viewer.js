@@ -1,7 +1,7 @@
 'use strict';
 // The viewer: groups on the left; prompt, clip, completions side by side and the prompt's history on the right.
 
-const viewer = { runs: [], loaded: new Map(), limit: 0, form: null, list: null, detail: null };
+const viewer = { runs: [], portable: false, loaded: new Map(), limit: 0, form: null, list: null, detail: null };
 const PAGE = 60;
 const NARROW = '(max-width: 46rem)';
 const COLOURINGS = [['advantage', 'advantage of each token'], ['gap', 'rollout against trainer'], ['log_prob', 'log-prob of each token'], ['none', 'think and answer only']];
@@ -46,7 +46,7 @@ function fillFilters() {
   const runs = viewer.runs.length < 2 ? [] : field('run', choice(viewer.runs.map((one, at) => [at, one.name]), runNumber(), (value) => { location.hash = `#completions?run=${value}`; }));
   viewer.form.replaceChildren(...[
     runs,
-    field('find in prompt or text', h('input', { type: 'search', value: now.get('find') || '', oninput: (event) => apply('find')(event.target.value) })),
+    field('find in prompt, clip or text', h('input', { type: 'search', value: now.get('find') || '', oninput: (event) => apply('find')(event.target.value) })),
     pick('split', 'split', [['', 'all'], ['train', 'training'], ['val', 'held-out'], ['replay', 'replay batches']]),
     pick('kind', 'groups', KINDS),
     pick('tier', 'tier', [['', 'all'], ['easy', 'easy'], ['medium', 'medium'], ['hard', 'hard']]),
@@ -156,7 +156,7 @@ function clips(prompt) {
 }
 
 function clip(item) {
-  if (!item.url) return h('p', { class: 'soft' }, 'The file is not there.');
+  if (!item.url) return h('p', { class: 'soft' }, viewer.portable ? 'This page holds some clips only, and this is none of them.' : 'The file is not there.');
   if (item.kind === 'image') return h('img', { src: item.url, alt: `The prompt's image ${item.name}`, loading: 'lazy' });
   return h(item.kind, { src: item.url, controls: true, preload: 'metadata', loop: true, 'aria-label': `The prompt's ${item.kind} ${item.name}` });
 }

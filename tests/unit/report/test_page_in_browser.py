@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from avatar_verl.report.__main__ import main
 pytestmark = pytest.mark.browser
 
 MakeRun = Callable[..., Path]
+SAMPLE = Path(__file__).resolve().parents[3] / "docs" / "report-sample.html"
 PROGRAM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -191,7 +193,7 @@ def test_filters_leave_the_groups_that_were_asked_for(
     page.get_by_label("reward reason").select_option("accuracy: right")
     page.get_by_label("split", exact=True).select_option("train")
     assert status.inner_text().startswith("6 groups")
-    page.get_by_label("find in prompt or text").fill("prompt 4")
+    page.get_by_label("find in prompt, clip or text").fill("prompt 4")
     assert status.inner_text().startswith("1 group,")
 
 
@@ -274,6 +276,20 @@ def test_every_part_passes_axe_and_fits_its_window(
         page.wait_for_timeout(150)
         assert violations(page) == [], part
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), part
+
+
+def test_the_sample_of_the_docs_shows_a_real_run(open_page: Callable[..., Any]) -> None:
+    """It was written by this code once; its sums are those of the run, its clip is inside."""
+    page = open_page(SAMPLE, "#completions?split=train&kind=mixed&order=oldest&find=mp4")
+    video = page.locator("#group video")
+    assert video.get_attribute("src").startswith("data:video/mp4")
+    video.evaluate("clip => { clip.muted = true; return clip.play(); }")
+    rewards = [float(text.split("reward ")[1].split("\n")[0]) for text in page.locator(".card h3").all_inner_texts()]
+    mean, spread = statistics.fmean(rewards), statistics.stdev(rewards)
+    for card, reward in zip(page.locator(".card").all(), rewards, strict=True):
+        assert f"= {(reward - mean) / spread:+.3f}".replace("-", "\u2212") in card.inner_text()
+    assert "/tmp/" not in SAMPLE.read_text()
+    assert "home/" not in SAMPLE.read_text()
 
 
 def test_the_keyboard_alone_gets_everywhere(make_run: MakeRun, tmp_path: Path, open_page: Callable[..., Any]) -> None:

@@ -234,6 +234,9 @@ def test_media_are_linked_by_a_relative_address_or_put_into_the_page(tmp_path: P
     assert links(str(clip))["url"] == "data:video/mp4;base64,MDEyMw=="
     assert links(str(other))["url"] == "../media/b.wav"  # 8 bytes, 4 are left
     assert links(str(tmp_path / "gone.mp4"))["url"] == ""
+    portable = MediaLinks(page, embed_bytes=4, portable=True)
+    assert portable(str(clip))["url"].startswith("data:")
+    assert portable(str(other)) == {"kind": "audio", "name": "b.wav", "url": ""}
     assert links(str(tmp_path / "pages")) == {"kind": "", "name": "pages", "url": ""}
 
 
