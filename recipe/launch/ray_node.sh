@@ -35,6 +35,4 @@ if [ "$mode" = head ]; then
 else
     options+=("--address=$head:$GCS_PORT" "--node-ip-address=$(address "$@")")
 fi
-# Imports from a network file system can take longer than the half minute that Ray gives a node.
-export RAY_raylet_start_wait_time_s=${RAY_raylet_start_wait_time_s:-180}
 exec "$@" -m ray.scripts.scripts start "${options[@]}"

@@ -51,3 +51,27 @@ def test_slurm_can_run_in_a_container() -> None:
     done = dry("slurm.sbatch", "stage1", CONTAINER="image.sif", **PLACES)
     assert "'apptainer' 'exec' '--nv'" in done.stdout
     assert "'image.sif' 'python' '-m' 'avatar_verl.main' 'stage1'" in done.stdout
+
+
+def test_ray_uploads_code_and_configuration_alone() -> None:
+    done = dry("ray_submit.sh", "stage1", "data.where.problem_type=[a b]", RAY_ADDRESS="http://head:8265", **PLACES)
+    assert done.returncode == 0, done.stderr
+    files = [line for line in done.stdout.splitlines() if line.startswith("./")]
+    assert {"./avatar_verl/main.py", "./recipe/config/stage1.yaml"} <= set(files)
+    assert {Path(name).parts[0] for name in files} == {"avatar_verl", "data_prep", "recipe"}
+    assert not [name for name in files if name.endswith((".parquet", ".mp4", ".safetensors", ".jsonl", ".pyc"))]
+    assert "'data.where.problem_type=[a b]'" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["RAY_ADDRESS", *PLACES])
+def test_what_ray_needs_is_asked_for(name: str) -> None:
+    given = {"RAY_ADDRESS": "http://head:8265", **PLACES}
+    done = dry("ray_submit.sh", "stage1", **{key: value for key, value in given.items() if key != name})
+    assert done.returncode != 0
+    assert f"set {name}" in done.stderr
+
+
+def test_ray_refuses_a_path_that_means_nothing_on_another_machine() -> None:
+    done = dry("ray_submit.sh", "stage1", RAY_ADDRESS="http://head:8265", **{**PLACES, "OUTPUTS": "outputs"})
+    assert done.returncode == 2
+    assert "outputs: a job starts in a folder of its own" in done.stderr
