@@ -31,8 +31,16 @@ options=(--block --disable-usage-stats "--num-cpus=${CPU_SLOTS:?}" "--num-gpus=$
 if [ -n "${OBJECT_STORE_BYTES:-}" ]; then options+=("--object-store-memory=$OBJECT_STORE_BYTES"); fi
 if [ "$mode" = head ]; then
     options+=(--head "--node-ip-address=$head" "--port=$GCS_PORT" --dashboard-host=127.0.0.1
-        "--dashboard-port=$DASHBOARD_PORT" "--ray-client-server-port=$CLIENT_PORT" "--temp-dir=${RAY_FOLDER:?}")
+        "--dashboard-port=$DASHBOARD_PORT" "--ray-client-server-port=$CLIENT_PORT")
 else
     options+=("--address=$head:$GCS_PORT" "--node-ip-address=$(address "$@")")
 fi
-exec "$@" -m ray.scripts.scripts start "${options[@]}"
+folder=${RAY_FOLDER:?}-$mode${SLURM_NODEID:-0}
+"$@" -m ray.scripts.scripts start "${options[@]}" "--temp-dir=$folder" &
+ray=$!
+trap 'kill -TERM "$ray"' TERM
+code=0
+wait "$ray" || code=$?
+wait "$ray" || code=$? # a signal ends the first one early
+rm -rf "$folder"
+exit "$code"
