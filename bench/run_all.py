@@ -1,10 +1,11 @@
-"""Repeat every figure that README and docs quote, into a dated folder with a page of tables and plots.
+"""Repeat every figure that README and docs quote, and every other bench, into a dated folder with a page.
 
+    python bench/run_all.py --list                # what would run
     python bench/run_all.py                       # all of them: hours, because learning takes real runs
     python bench/run_all.py --only decode advantage
     python bench/run_all.py --publish             # and make them the quoted results: bench/results/*.json
 
-Which commands there are is read from the tables themselves, so that none can be forgotten.
+Quoted commands are read from the tables themselves, the others from this folder, so that none can be forgotten.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from quoted import ROOT, all_rows
 from record import FOLDER_VARIABLE, RESULTS
 from rich.console import Console
 
+#: Scripts of this folder that are no bench.
+MEASURE_NOTHING = {"run_all", "quoted"}
 #: What a script returns when it found nothing to measure on, as bench/gpu.py does without a GPU.
 NOTHING_MEASURED = 3
 
@@ -40,8 +43,12 @@ class Outcome:
 
 
 def commands(only: list[str]) -> list[str]:
-    """Each quoted command once, in the order of the documents, and bench/gpu.py."""
-    found = dict.fromkeys([*(row.command for row in all_rows()), "python bench/gpu.py"])
+    """Each quoted command once, in the order of the documents, then the scripts that nothing quotes."""
+    found = dict.fromkeys(row.command for row in all_rows())
+    quoted = {Path(shlex.split(command)[1]).stem for command in found}
+    for script in sorted((ROOT / "bench").glob("*.py")):
+        if script.stem not in quoted | MEASURE_NOTHING and '__name__ == "__main__"' in script.read_text():
+            found[f"python bench/{script.name}"] = None
     return [command for command in found if not only or Path(shlex.split(command)[1]).stem in only]
 
 
@@ -76,15 +83,19 @@ def publish(folder: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], metavar="SCRIPT", help="names of scripts, without .py")
+    parser.add_argument("--list", action="store_true", help="print the commands and stop")
     parser.add_argument("--out", type=Path, help="default: bench/results/<date>")
     parser.add_argument("--publish", action="store_true", help="copy the results to bench/results")
     options = parser.parse_args()
+    chosen = commands(options.only)
+    if not chosen:
+        parser.error(f"no bench has one of the names {', '.join(options.only)}")
+    if options.list:
+        print("\n".join(chosen))
+        return 0
     folder: Path = (options.out or RESULTS / time.strftime("%Y-%m-%d")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     console, outcomes = Console(), []
-    chosen = commands(options.only)
-    if not chosen:
-        parser.error(f"no quoted command has one of the names {', '.join(options.only)}")
     for number, command in enumerate(chosen, start=1):
         with console.status(f"{number} of {len(chosen)}: {command}"):
             outcomes.append(run(command, folder))

@@ -52,7 +52,16 @@ def test_without_a_gpu_the_page_says_that_its_figures_are_missing(tmp_path: Path
     assert page.count("data:image/png") == 1  # of the earlier result
 
 
+def test_every_bench_is_listed_once_with_the_words_that_are_quoted() -> None:
+    listed = run("run_all.py", "--list").stdout.splitlines()
+    scripts = {command.split()[1].removeprefix("bench/") for command in listed}
+    benches = {path.name for path in BENCH.glob("*.py") if "from record import" in path.read_text()}
+    assert scripts == benches - {"run_all.py"}
+    assert {"python bench/data.py validate", "python bench/data.py build"} <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
 def test_a_name_that_nothing_has_is_refused(tmp_path: Path) -> None:
     done = run("run_all.py", "--only", "nothing", "--out", str(tmp_path))
     assert done.returncode == 2
-    assert "no quoted command has one of the names nothing" in done.stderr
+    assert "no bench has one of the names nothing" in done.stderr
