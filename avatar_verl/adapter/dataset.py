@@ -60,13 +60,24 @@ class AvatarDataset(RLHFDataset):
             self.dataframe = self.dataframe.select(range(self.max_samples))
 
     def _chosen(self, frame: Any) -> Any:
-        """Rows whose ``extra_info`` has one of the values that ``data.where`` names, field by field; all without it."""
+        """Training rows whose ``extra_info`` has one of the values that ``data.where`` names, field by field.
+
+        Held-out rows all stay: they show what training on a part does to the rest.
+        """
+        if self._is_held_out:
+            return frame
         for field, values in (self.config.get("where") or {}).items():
             allowed = set(values)
             frame = frame.filter(
                 lambda info, field=field, allowed=allowed: info[field] in allowed, input_columns="extra_info"
             )
         return frame
+
+    @property
+    def _is_held_out(self) -> bool:
+        """verl does not tell a data set which of the two it is."""
+        train, held_out = (_as_list(self.config.get(name)) for name in ("train_files", "val_files"))
+        return list(self.original_data_files) == held_out != train
 
     def __getitem__(self, item: int) -> dict[str, Any]:
         row = copy.deepcopy(self.dataframe[item])
@@ -84,3 +95,9 @@ class AvatarDataset(RLHFDataset):
             index=item,
         )
         return row
+
+
+def _as_list(files: Any) -> list[str]:
+    if files is None:
+        return []
+    return [files] if isinstance(files, str) else list(files)

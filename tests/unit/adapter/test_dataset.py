@@ -116,3 +116,24 @@ def test_the_first_rows_alone(modal_rows: dict[str, Any], file_of: Any, tmp_path
     file = file_of("a", [numbered(modal_rows["text"], number) for number in range(4)])
     config = OmegaConf.create({"cache_dir": str(tmp_path), "filter_overlong_prompts": False})
     assert len(AvatarDataset([str(file)], None, config, max_samples=3)) == 3
+
+
+def test_a_part_is_trained_on_and_everything_is_held_out(
+    modal_rows: dict[str, Any], file_of: Any, tmp_path: Path
+) -> None:
+    rows = [numbered(modal_rows["text"], number) for number in range(4)]
+    for row, (kind, family) in zip(
+        rows, [("count", "a"), ("region", "a"), ("region", "b"), ("yes_no", "b")], strict=True
+    ):
+        row["extra_info"].update(problem_type=kind, family=family)
+    train, val = file_of("train", rows), file_of("val", rows)
+
+    def ids(file: Path, **options: Any) -> list[str]:
+        files = {"train_files": [str(train)], "val_files": str(val)}
+        return [row["prompt_id"] for row in open_rows([file], tmp_path, **{**files, **options})]
+
+    where = {"problem_type": ["region", "yes_no"], "family": ["b"]}
+    assert ids(train, where=where) == ["test/2", "test/3"]
+    assert ids(val, where=where) == [f"test/{number}" for number in range(4)]
+    assert ids(train, where={}) == [f"test/{number}" for number in range(4)]
+    assert ids(train, where=where, val_files=[str(train)]) == ["test/2", "test/3"], "one file for both: chosen"
