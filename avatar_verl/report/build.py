@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avatar_verl.report.advantages import advantage_histogram, shaping_curve
-from avatar_verl.report.charts import CHARTS, Chart, shown
+from avatar_verl.report.charts import CHARTS, SUPERVISED, Chart, shown
 from avatar_verl.report.completions import read_completions
 from avatar_verl.report.config_changes import between_runs, config_changes
 from avatar_verl.report.findings import bad_row_table, facts, findings
@@ -42,13 +42,15 @@ def write_page(runs: list[RunData], out: Path, options: PageOptions) -> None:
     """
     links = MediaLinks(out, options.embed_bytes, options.portable)
     series = [build_series(run) for run in runs]
-    charts = shown({key for one in series for key in one.values})
+    keys = {key for one in series for key in one.values}
+    charts = shown(keys)
+    generates = "avatar/train/reward" in keys  # supervised training has no use for most charts
     data = {
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "refresh": options.refresh_s if any(run.state == "running" for run in runs) else 0,
         "portable": options.portable,
         "charts": [_chart_json(chart) for chart in charts],
-        "absent": sorted({chart.title for chart in CHARTS} - {chart.title for chart in charts}),
+        "absent": sorted({c.title for c in CHARTS} - {c.title for c in charts} - SUPERVISED) if generates else [],
         "differences": between_runs(runs),
         "runs": [_run_json(run, one) for run, one in zip(runs, series, strict=True)],
     }

@@ -232,6 +232,9 @@ CHARTS: tuple[Chart, ...] = (
     ),
 )
 
+#: Titles of charts that supervised training alone has.
+SUPERVISED = {"Loss of supervised training"}
+
 
 def shown(keys: Iterable[str], charts: tuple[Chart, ...] = CHARTS) -> list[Chart]:
     """The charts that have something to show, with every ``*`` filled in.

@@ -12,6 +12,14 @@ from avatar_verl.report.series import Series
 #: Steps at the end of a run that "now" means.
 RECENT = 10
 
+#: Facts that say where a run began and where it ended.
+_FROM_TO = {
+    "held-out accuracy": "avatar/val/accuracy",
+    "held-out reward": "avatar/val/reward",
+    "loss": "train/loss",
+    "held-out loss": "val/loss",
+}
+
 Finding = dict[str, str]  # level: good, note or warning; text
 
 
@@ -33,7 +41,7 @@ def facts(run: RunData, series: Series) -> list[list[str]]:
     hours = [hour for hour in series.hours if hour is not None]
     if hours:
         rows.append(["time", f"{hours[-1]:.2f} h" if hours[-1] >= 1 else f"{60 * hours[-1]:.1f} min"])
-    for name, key in (("held-out accuracy", "avatar/val/accuracy"), ("held-out reward", "avatar/val/reward")):
+    for name, key in _FROM_TO.items():
         values = _values(series, key)
         if values:
             rows.append([name, f"{values[0]:.3f} to {values[-1]:.3f}"])

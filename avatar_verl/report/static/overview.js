@@ -1,19 +1,25 @@
 'use strict';
 // How each run stands, what looks wrong, what could not be used, and what its configuration changed.
 
+const GLANCE = ['Reward', 'Accuracy', 'Groups without a signal'];
 const LEVELS = { warning: 'Warning', note: 'Note', good: 'Good' };
 
 function showOverview(section, runs) {
+  const wanted = figures.charts.filter((chart) => GLANCE.includes(chart.title));
+  const glance = wanted.length ? wanted : figures.charts.slice(0, 3);
   section.replaceChildren(...[
     h('h1', { id: 'overview-title' }, runs.length > 1 ? `${runs.length} runs side by side` : runs[0].name),
     h('div', { class: 'runs' }, runs.map((run) => runCard(run, runs.length > 1))),
     runs.length > 1 ? [h('h2', {}, 'At the end of each run'), lastValues(runs)] : [],
-    h('p', {}, 'Why did a completion get its advantage? ', h('a', { href: '#completions?split=train&kind=mixed' }, 'Groups whose rewards differ'), ' show it: reward parts with reasons, the sum of each advantage, and every token.'),
-    h('h2', {}, 'At a glance'),
-    h('div', { class: 'charts' }, ['Reward', 'Accuracy', 'Groups without a signal'].map((title) => figures.charts.find((chart) => chart.title === title)).filter(Boolean).map(chartFigure)),
+    runs.some((run) => run.fresh.at(-1)) ? whyLink() : [],
+    glance.length ? [h('h2', {}, 'At a glance'), h('div', { class: 'charts' }, glance.map(chartFigure))] : [],
     runs.map((run) => badRows(run, runs.length > 1)),
   ].flat(2));
   observe(section);
+}
+
+function whyLink() {
+  return h('p', {}, 'Why did a completion get its advantage? ', h('a', { href: '#completions?split=train&kind=mixed' }, 'Groups whose rewards differ'), ' show it: reward parts with reasons, the sum of each advantage, and every token.');
 }
 
 function runCard(run, named) {

@@ -23,6 +23,11 @@ function change(changes) {
 
 function showCompletions(section, runs) {
   viewer.runs = runs;
+  if (!runs.some((_, number) => loadRun(number).groups.length)) {
+    section.replaceChildren(h('h1', { id: 'completions-title' }, 'Completions'), h('p', {}, 'There are none: supervised training generates nothing.'));
+    viewer.followAddress = () => {};
+    return;
+  }
   viewer.list = h('div', { class: 'list' });
   viewer.detail = h('div', { id: 'group' });
   viewer.form = h('form', { class: 'controls', 'aria-label': 'Filters', onsubmit: (event) => event.preventDefault() });

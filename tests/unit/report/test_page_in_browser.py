@@ -113,7 +113,12 @@ def test_charts_are_drawn_and_tell_their_values(
     page.keyboard.press("PageUp")
     assert "held-out: 0.125" in figure.get_by_role("status").inner_text()
     figure.locator("summary").click()
+    figure.locator("tbody tr").first.wait_for()  # a toggle is told of later than the click
     assert figure.locator("tbody tr").count() == 2
+    absent = page.locator("#part-charts > p.note").inner_text()
+    assert "Lift of hints" in absent
+    assert "Accuracy" not in absent
+    assert "supervised" not in absent
     stack = page.locator("figure", has=page.get_by_role("heading", name="Buffer by tier"))
     stack.scroll_into_view_if_needed()
     stack.locator("path.area").nth(1).wait_for(state="attached")
@@ -216,6 +221,7 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     assert card.locator("mark").first.inner_text() == '"hear "'
     card.locator("summary").click()
     assert "+1.950" in tokens.first.get_attribute("title")
+    card.locator("tbody tr").first.wait_for()
     assert card.locator("tbody tr").count() == 8
     page.get_by_label("colour by").select_option("none")
     assert card.locator(".text .think").inner_text() == "<think>I hear beep 0 of prompt 4.</think>"
@@ -226,6 +232,25 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     page.goto(page.url.split("#")[0] + "#completions?split=replay")
     detail.get_by_role("heading", name="Replayed at step 6").wait_for()
     assert "0.6 \u00d7 (1 \u2212 reference score 0.6) / 0.3536 = +0.679" in detail.inner_text()
+
+
+def test_a_cold_start_shows_its_loss_and_promises_no_more(tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    """Its metrics have verl's own form; it generates nothing."""
+    (tmp_path / "config.yaml").write_text("trainer: {total_training_steps: 2}\n")
+    (tmp_path / "finished.json").write_text("{}")
+    lines = [{"step": step, "data": {"train/loss": loss}} for step, loss in ((1, 6.5), (2, 0.25))]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = open_page(written(tmp_path))
+    overview = page.locator("#part-overview")
+    assert "6.500 to 0.250" in overview.inner_text()
+    assert overview.get_by_role("heading", name="Loss of supervised training").is_visible()
+    assert "advantage" not in overview.inner_text()
+    page.evaluate("location.hash = '#charts'")
+    page.wait_for_selector("#part-charts figure")
+    assert "Nothing was recorded" not in page.locator("#part-charts").inner_text()
+    page.evaluate("location.hash = '#completions'")
+    page.get_by_text("supervised training generates nothing").wait_for()
+    assert violations(page) == []
 
 
 def test_two_runs_are_compared(make_run: MakeRun, tmp_path: Path, open_page: Callable[..., Any]) -> None:
