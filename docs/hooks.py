@@ -6,15 +6,17 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from results import page  # beside this file; mkdocs puts the folder on the path
+from results import RESULTS, page  # beside this file; mkdocs puts the folder on the path
 
 GENERATED = "results.md"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the results page, and take out of the menu what has no file: guides of parts that come on their own."""
+    """Add the results page with its plots; take guides of parts that come on their own out of the menu."""
     if files.get_file_from_path(GENERATED) is None:
         files.append(File.generated(config, GENERATED, content=page()))
+        for plot in sorted(RESULTS.glob("*.png")):
+            files.append(File.generated(config, f"results/{plot.name}", content=plot.read_bytes()))
     config.nav = _present(config.nav, files)
     return files
 

@@ -27,7 +27,15 @@ def page(folder: Path = RESULTS) -> str:
         result = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(result, dict) and result.get("rows"):  # files of raw curves have no table
             parts.append(_section(path.stem, result))
+        if plot(path.stem, folder):
+            parts.append(f"![{path.stem}, as a plot](results/{path.stem}.png)\n")
     return "\n".join(parts)
+
+
+def plot(stem: str, folder: Path = RESULTS) -> Path | None:
+    """The plot beside a result file, if its script draws one."""
+    path = folder / f"{stem}.png"
+    return path if path.exists() else None
 
 
 def _section(stem: str, result: dict[str, Any]) -> str:

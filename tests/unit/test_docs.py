@@ -94,6 +94,9 @@ def test_results_are_those_of_the_bench(site: Path) -> None:
     for file in (ROOT / "bench" / "results").glob("*.json"):
         if '"rows"' in file.read_text(encoding="utf-8"):
             assert f"{file.stem.replace('_', ' ')}<a" in text, file.name
+    for plot in (ROOT / "bench" / "results").glob("*.png"):
+        assert f'src="results/{plot.name}"' in text
+        assert (site / "results" / plot.name).read_bytes() == plot.read_bytes()
     commands = set(re.findall(r"<code>python (bench/[\w.]+)</code>", text))
     assert commands
     assert all((ROOT / command).is_file() for command in commands)
