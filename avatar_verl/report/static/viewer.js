@@ -129,7 +129,7 @@ function groupView(run, group) {
   const title = group.prompt ? group.prompt.question || group.prompt.prompt_id : `Replayed at step ${group.step}`;
   return [
     h('h2', { tabindex: -1, dir: 'auto' }, title), stepButtons(group),
-    group.prompt ? promptView(group) : h('p', { class: 'soft' }, 'Completions of earlier steps, drawn from the buffer. Their advantages share one spread.'),
+    group.prompt ? promptView(group) : h('p', {}, whyReplay(group, method)),
     group.split === 'train' ? h('p', {}, whyGroup(group, method)) : [],
     colours, cards, group.prompt ? history_(run, group) : [],
   ].flat();
@@ -176,6 +176,14 @@ function whyGroup(group, method) {
   return `Mean reward ${brief(mean(rewards))}, standard deviation ${brief(spread)} over ${rewards.length} completions. Advantage = (reward \u2212 mean)${method.by_std ? ' / deviation' : ''}${shapingWords(method)}`;
 }
 
+/** The sentence for completions that replay drew into one step. */
+function whyReplay(group, method) {
+  const rewards = group.rows.map((row) => row.reward);
+  const spread = rewards.length > 1 ? deviation(rewards) : 0;
+  const divisor = spread > 1e-6 ? ` / deviation of these ${rewards.length} rewards, ${brief(spread)}` : '';
+  return `Completions of earlier steps, drawn from the buffer. Each is compared with the reference score of its prompt, the moving mean of that prompt\u2019s fresh rewards. Advantage = ${brief(method.alpha)} \u00d7 (reward \u2212 reference score)${divisor}${shapingWords(method)}`;
+}
+
 function shapingWords(method) {
   const { strength, shape } = method.shaping;
   return strength && method.estimator === 'avatar' ? `; temporal shaping (${shape}) then weighs tokens from 1 to ${brief(1 + strength)}.` : '.';
@@ -210,12 +218,19 @@ function completionCard(row, at, group, method, colouring) {
   const from = row.replayed ? `replayed, ${plural(row.replayed.age, 'step')} old, tier ${row.replayed.tier}` : `completion ${at + 1}`;
   return h('article', { class: 'card', 'aria-label': from },
     h('h3', {}, from, h('span', { class: 'num' }, `reward ${brief(row.reward)}`), group.split === 'val' ? [] : h('span', { class: 'num' }, `advantage ${signed(row.advantage)}`)),
-    row.replayed ? h('p', { class: 'soft', dir: 'auto' }, row.prompt.question || row.prompt.prompt_id) : [],
+    row.replayed ? h('p', { class: 'soft', dir: 'auto' }, row.prompt.question || row.prompt.prompt_id, ' ', originButton(row, group)) : [],
     h('p', {}, row.parts.map(partChip), row.cut ? h('span', { class: 'chip bad' }, 'cut at the length limit') : [], row.replayed && row.replayed.hint_used ? h('span', { class: 'chip' }, 'had a hint') : []),
     h('p', { class: 'soft num' }, whyReward(row, method), h('br'), whyRow(row, group, method)),
     h('div', { class: 'text', tabindex: 0, role: 'group', 'aria-label': `Text of ${from}`, dir: 'auto' }, row.trace && colouring !== 'none' ? tokenText(row, colouring) : plainText(row.text)),
     row.trace ? traceNotes(row) : [],
     row.tokens ? h('p', { class: 'soft' }, `${plural(row.tokens, 'token')}, mean log-prob ${brief(row.logProb)}`) : []);
+}
+
+/** Opens the group that a replayed completion was generated in, where the page has it. */
+function originButton(row, group) {
+  const step = group.step - row.replayed.age;
+  const origin = (loadRun(runNumber()).visits.get(row.promptNumber) || []).find((visit) => visit.split === 'train' && visit.step === step);
+  return origin ? h('button', { type: 'button', onclick: () => openGroup(origin.number, true) }, `generated at step ${step}`) : `generated at step ${step}`;
 }
 
 function partChip(part) {

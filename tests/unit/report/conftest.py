@@ -70,7 +70,7 @@ def replayed(step: int, place: int, right: bool) -> dict[str, Any]:
         "step": step,
         "group": f"replay{step}x{place}",
         "session": 1_000_000 + place,
-        "prompt_id": f"toy/{place:03d}",
+        "prompt_id": f"toy/{place + 2:03d}",  # as visit `place` of step 1 was
         "tier": "medium",
         "reward": 0.5 + 0.5 * right,
         "advantage": round(0.6 * (0.5 + 0.5 * right - 0.6) / (math.sqrt(0.125) + 1e-4), 4),

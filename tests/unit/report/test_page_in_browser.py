@@ -232,6 +232,10 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     page.goto(page.url.split("#")[0] + "#completions?split=replay")
     detail.get_by_role("heading", name="Replayed at step 6").wait_for()
     assert "0.6 \u00d7 (1 \u2212 reference score 0.6) / 0.3536 = +0.679" in detail.inner_text()
+    assert "deviation of these 2 rewards, 0.3536; temporal shaping" in detail.inner_text()
+    # The group of step 1 that it was generated in, with its clip, is one click away.
+    detail.get_by_role("button", name="generated at step 1").first.click()
+    assert "1, training" in detail.inner_text()
 
 
 def test_a_cold_start_shows_its_loss_and_promises_no_more(tmp_path: Path, open_page: Callable[..., Any]) -> None:
