@@ -85,8 +85,9 @@ def start_ray(config: DictConfig) -> None:
     ray.cloudpickle.register_pickle_by_value(router)
 
 
-def start_queue(config: DictConfig) -> None:
-    """Start TransferQueue, through which rows go from rollouts to the trainer."""
+def start_cluster(config: DictConfig) -> None:
+    """Start Ray, and TransferQueue, through which rows go from rollouts to the trainer."""
+    start_ray(config)
     import transfer_queue as tq
 
     tq.init(config.transfer_queue)
@@ -98,8 +99,11 @@ def fit(config: DictConfig) -> None:
     from verl.trainer.ppo.v1 import get_trainer_cls
 
     from avatar_verl.adapter.agent_loop import OmniAgentLoopManager, start_workers
+    from avatar_verl.adapter.rollout import launch_early
 
     workers = start_workers(config)
+    if config.trainer.device == "cpu" and not os.environ.get("RAY_ADDRESS"):  # all of it is on this machine
+        launch_early(config)
     try:
         trainer = get_trainer_cls(config.trainer.v1.trainer_mode)(config=config)
         trainer.init()
@@ -141,12 +145,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         check(config)
-        start_ray(config)
         OmegaConf.resolve(config)
-        with ThreadPoolExecutor(1) as pool:  # the queue's actors start while this process imports the rest
-            queue = pool.submit(start_queue, config)
-            assert_registered(config)
-            queue.result()
+        with ThreadPoolExecutor(1) as pool:  # imports go on while Ray and the queue's actors start
+            registered = pool.submit(assert_registered, config)
+            start_cluster(config)  # in this thread: Ray's processes end with the thread that started them
+            registered.result()
         fit(config)
         export_model(config, run)
         write_json(run / "finished.json", {"steps": config.trainer.total_training_steps})

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import Any, ClassVar
 
 import ray
 import torch
 from verl.utils.config import omega_conf_to_dataclass
+from verl.workers.rollout.replica import RolloutMode
 from verl.workers.rollout.vllm_rollout.utils import vLLMColocateWorkerExtension
 from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, vLLMReplica
 
 from avatar_verl.adapter.compat import align_vllm_interleaving, align_vllm_positions
+from avatar_verl.adapter.named_actor import NamedActor
 from avatar_verl.omni.tokens import MediaTokens
 
 
@@ -76,6 +81,64 @@ class OmniHttpServer(vLLMHttpServer):
 class OmniReplica(vLLMReplica):
     """One rollout replica; registered under verl's own name ``vllm``, so every test of that name still holds."""
 
+    #: Replicas that :func:`launch_early` is launching or has launched, by rank.
+    _early: ClassVar[dict[int, Future[OmniReplica]]] = {}
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.server_class = ray.remote(OmniHttpServer)
+
+    async def launch_servers(self) -> None:
+        """Launch the servers, or take over those that were launched before the workers were there."""
+        launched = self._early.pop(self.replica_rank, None)
+        if launched is None:
+            await super().launch_servers()
+        else:
+            early = await asyncio.wrap_future(launched)
+            self.servers, self._server_address = early.servers, early._server_address
+        handle: Any = NamedActor(f"{self._get_server_name_prefix()}server_{self.replica_rank}_0")
+        self._server_handle = handle
+
+
+class _Here:
+    """Stands for a worker on this node: says where it is, which is all that verl's launch asks of workers."""
+
+    def __init__(self) -> None:
+        self._node_id = ray.get_runtime_context().get_node_id()
+
+    @property
+    def __ray_call__(self) -> _Here:
+        return self
+
+    async def remote(self, _: Any) -> tuple[str, str]:
+        return self._node_id, ""
+
+
+def launch_early(config: Any) -> None:
+    """Launch all rollout servers of a CPU machine now, while training workers start.
+
+    verl launches them when the workers are ready, because both share GPUs. On a CPU there is nothing to share, and the
+    two starts, some 15 and 25 s long, go on side by side.
+
+    Args:
+        config: the run's whole configuration, resolved.
+    """
+    nodes = config.actor_rollout_ref
+    replicas = config.trainer.n_gpus_per_node * config.trainer.nnodes // nodes.rollout.tensor_model_parallel_size
+    for rank in range(replicas):
+        replica = OmniReplica(rank, nodes.rollout, nodes.model, gpus_per_node=nodes.rollout.n_gpus_per_node)
+        replica.rollout_mode = RolloutMode.HYBRID
+        here: Any = _Here()
+        replica.workers = [here] * replica.world_size
+        launched: Future[OmniReplica] = Future()
+        threading.Thread(target=_launch, args=(replica, launched), daemon=True).start()
+        OmniReplica._early[rank] = launched
+
+
+def _launch(replica: OmniReplica, launched: Future[OmniReplica]) -> None:
+    """Body of the thread that waits for one replica's servers."""
+    try:
+        asyncio.run(vLLMReplica.launch_servers(replica))
+        launched.set_result(replica)
+    except BaseException as error:
+        launched.set_exception(error)
