@@ -2,7 +2,8 @@
 
     python bench/start.py
 
-Starts stage 1 of the toy world three times, with 16 rollouts a step and nothing replayed, the set-up being done.
+Starts stage 1 of the toy world three times, with 16 rollouts a step and nothing replayed, the set-up being done. The
+time to the first step includes the validation before it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ def main() -> None:
                     "preset=grpo",
                     "data.train_batch_size=2",
                     "actor_rollout_ref.actor.ppo_mini_batch_size=2",
-                    "trainer.val_before_train=false",
                     "trainer.test_freq=-1",
                     "trainer.save_freq=-1",
                     f"trainer.total_training_steps={STEPS}",
