@@ -1,214 +1,316 @@
 """What replay, reference scores and the mixing ratio do to learning, in a world small enough for many seeds.
 
-    python bench/bandit.py                       # all arms, 6 seeds
-    python bench/bandit.py --arms grpo8 paper    # some
+    python bench/bandit.py --world again         # 256 prompts, visited again and again
+    python bench/bandit.py --world once          # every prompt visited once, as in an epoch of training
+    python bench/bandit.py --world drift         # a learning rate too high: what makes replay go wrong late, and why
 
-A prompt is a point in 24 dimensions with one right answer of 16; the policy is a small network that half knows the rule
-and is asked about 256 prompts again and again. All that is ours is the real thing: buffer, tiers, quotas, reference
-scores, advantages, ratio and clip. What is missing is a language model, so that 40,000 completions take seconds and
-accuracy is exact: the mean probability of the right answer, on the prompts trained and on 512 others.
-`bench/learning.py` asks the same of the real loop, with fewer seeds.
+All that is ours is the real thing: buffer, tiers, quotas, reference scores, advantages. What is missing is a language
+model, so that 24,000 completions take seconds and accuracy is exact: the mean chance of the right answer. A token per
+completion means that shaping has nothing to weigh. `bench/learning.py` asks the same of the real loop, with few seeds.
 
-Every arm may generate as many completions, and makes two updates a step of as many prompts: an arm that generates 2 per
-prompt makes four times the steps of one that generates 8. `at equal steps` compares after as many updates instead.
+Every arm may generate as many completions, for 16 prompts a step, and makes two optimiser steps a step and epoch: an
+arm that generates 2 per prompt makes four times the steps of one that generates 8. So the arms to compare with replay
+are GRPO of the same number generated, and over several epochs, which trains on as many rows.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from record import RESULTS, machine, report
+from bandit_world import VISITS, World
+from record import machine, report, results_folder
 
-from avatar_verl.adapter.estimator import row_advantages
+from avatar_verl.adapter.estimator import ReplayContext, row_advantages
 from avatar_verl.adapter.replay_cycle import ReplayCycle
+from avatar_verl.adapter.replay_metrics import signal_metrics
 from avatar_verl.config import AvatarConfig
 from avatar_verl.replay.entry import Entry
 
-ANSWERS, DIMENSIONS = 16, 24
-PROMPTS, HELD_OUT, VISITS = 256, 512, 16
-CLIP, LEARNING_RATE = 0.2, 3e-3
-#: Arm -> (`avatar` node, updates per step).
-ARMS: dict[str, tuple[dict[str, Any], int]] = {}
+POINTS = 40  # of a curve
 
 
-def arm(name: str, on: int, off: int, epochs: int = 1, alpha: float = 0.6, **replay: Any) -> None:
-    node = {"on_policy_batches": on, "off_policy_batches": off, **replay}
-    ARMS[name] = ({"replay": node, "vcrs": {"alpha": alpha}, "shaping": {"strength": 0.0}}, epochs)
+@dataclass(frozen=True)
+class Arm:
+    """What differs. The last three are interventions that no configuration has; they tell causes apart."""
+
+    on: int
+    off: int = 0
+    epochs: int = 1
+    alpha: float = 0.6
+    replay: dict[str, Any] = field(default_factory=dict)
+    window: int = 20
+    bound: float = 3.0  # verl's clip_ratio_c
+    true_reference: bool = False  # the policy's present chance of success in place of Rbar
+    divide: bool = True  # by the std of the replayed rewards
+    centre: bool = False  # subtract the mean advantage of the drawn rows
+
+    def config(self) -> AvatarConfig:
+        replay = {"on_policy_batches": self.on, "off_policy_batches": self.off, **self.replay}
+        vcrs = {"alpha": self.alpha, "window": self.window}
+        return AvatarConfig.model_validate({"replay": replay, "vcrs": vcrs, "shaping": {"strength": 0.0}})
 
 
-arm("grpo8", 8, 0)
-arm("grpo6", 6, 0)
-arm("grpo4", 4, 0)
-arm("grpo2", 2, 0)
-arm("paper", 4, 4)
-arm("paper 6+2", 6, 2)
-arm("paper 2+6", 2, 6)
-arm("released", 4, 4, alpha=1.0, min_size=10)
-arm("age 20", 4, 4, max_age=20)
-arm("age 5", 4, 4, max_age=5)
-arm("alpha 0.3", 4, 4, alpha=0.3)
-arm("uniform priority", 4, 4, priority_reward_weight=0.0, priority_kl_weight=0.0)
-arm("prompt", 4, 4, alpha=1.0, scope="prompt")
-arm("prompt 6+2", 6, 2, alpha=1.0, scope="prompt")
-arm("prompt 2+6", 2, 6, alpha=1.0, scope="prompt")
-arm("prompt 2+6, two epochs", 2, 6, epochs=2, alpha=1.0, scope="prompt")
-arm("grpo8, two epochs", 8, 0, epochs=2)
-arm("grpo4, two epochs", 4, 0, epochs=2)
+FLAT_PRIORITY = {"priority_reward_weight": 0.0, "priority_kl_weight": 0.0}
+PROMPT = {"scope": "prompt"}
+#: Arms of the worlds `again` and `once`.
+ARMS = {
+    "GRPO of 8": Arm(8),
+    "GRPO of 4": Arm(4),
+    "GRPO of 4, two epochs": Arm(4, epochs=2),
+    "GRPO of 2": Arm(2),
+    "GRPO of 2, four epochs": Arm(2, epochs=4),
+    "6+2": Arm(6, 2),
+    "paper, 4+4": Arm(4, 4),
+    "2+6": Arm(2, 6),
+    "released, 4+4": Arm(4, 4, alpha=1.0, replay={"min_size": 10}),
+}
+#: Arms that need prompts to come back.
+SAME_PROMPT = {
+    "scope prompt, 4+4": Arm(4, 4, alpha=1.0, replay=PROMPT),
+    "scope prompt, 2+6": Arm(2, 6, alpha=1.0, replay=PROMPT),
+}
+#: Knobs of replay that are turned in the world `once`.
+KNOBS = {
+    "2+6, alpha 1": Arm(2, 6, alpha=1.0),
+    "2+6, at most 20 steps old": Arm(2, 6, replay={"max_age": 20}),
+    "2+6, no priority": Arm(2, 6, replay=FLAT_PRIORITY),
+    "2+6, true reference": Arm(2, 6, true_reference=True),
+}
+#: Arms of the world `drift`: 2+6 under a loss that does not bound negative advantages, and with one cause less each.
+DRIFT = {
+    "GRPO of 2": Arm(2),
+    "2+6": Arm(2, 6),
+    "2+6, unbounded": Arm(2, 6, bound=1e9),
+    "unbounded, true reference": Arm(2, 6, bound=1e9, true_reference=True),
+    "unbounded, not divided by std": Arm(2, 6, bound=1e9, divide=False),
+    "unbounded, mean advantage 0": Arm(2, 6, bound=1e9, centre=True),
+    "unbounded, no priority": Arm(2, 6, bound=1e9, replay=FLAT_PRIORITY),
+    "unbounded, window 4": Arm(2, 6, bound=1e9, window=4),
+    "unbounded, at most 20 steps old": Arm(2, 6, bound=1e9, replay={"max_age": 20}),
+}
 
 
-class World:
-    """Prompts, their right answers, and a policy after twelve steps of supervised training."""
+class Setting(NamedTuple):
+    """A world: its arms, prompts and learning rate."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        torch.manual_seed(seed)
-        rule = torch.randn(DIMENSIONS, ANSWERS)
-        self.points = torch.randn(PROMPTS + HELD_OUT, DIMENSIONS)
-        self.right = (self.points @ rule).argmax(1)
-        self.policy = torch.nn.Sequential(
-            torch.nn.Linear(DIMENSIONS, 96), torch.nn.Tanh(), torch.nn.Linear(96, ANSWERS)
-        )
-        optimizer = torch.optim.Adam(self.policy.parameters(), lr=1e-2)
-        for _ in range(12):
-            some = torch.randint(0, PROMPTS, (64,))
-            loss = torch.nn.functional.cross_entropy(self.policy(self.points[some]), self.right[some])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=LEARNING_RATE)
-
-    def prompts(self) -> list[int]:
-        """The prompts of a step."""
-        return [int(prompt) for prompt in self.rng.choice(PROMPTS, VISITS, replace=False)]
-
-    @torch.no_grad()
-    def accuracy(self) -> tuple[float, float]:
-        """On the trained prompts, and on the others."""
-        chance = torch.softmax(self.policy(self.points), 1).gather(1, self.right[:, None])[:, 0]
-        return float(chance[:PROMPTS].mean()), float(chance[PROMPTS:].mean())
-
-    @torch.no_grad()
-    def generate(self, prompt: int, num: int, step: int) -> list[Entry]:
-        log_probs = torch.log_softmax(self.policy(self.points[prompt]).double(), 0).numpy()
-        answers = self.rng.choice(ANSWERS, size=num, p=np.exp(log_probs) / np.exp(log_probs).sum())
-        rewards = (answers == int(self.right[prompt])).astype(float)
-        spread = rewards.std(ddof=1) + 1e-6
-        return [
-            Entry(
-                prompt_id=str(prompt),
-                group=f"{step}/{prompt}",
-                policy_version=step,
-                token_ids=np.array([answer]),
-                behaviour_log_probs=log_probs[[answer]],
-                reward=reward,
-                advantage=(reward - rewards.mean()) / spread,
-                messages="[]",
-            )
-            for answer, reward in zip(answers, rewards, strict=True)
-        ]
-
-    def update(self, rows: list[Entry], advantages: torch.Tensor) -> None:
-        """Two PPO-clip steps, each on a half of the rows."""
-        prompts = torch.tensor([int(row.prompt_id) for row in rows])
-        answers = torch.tensor([int(row.token_ids[0]) for row in rows])
-        behaviour = torch.tensor([float(row.behaviour_log_probs[0]) for row in rows])
-        for half in np.array_split(self.rng.permutation(len(rows)), 2):
-            part = torch.from_numpy(half)
-            log_probs = torch.log_softmax(self.policy(self.points[prompts[part]]), 1)
-            ratio = (log_probs.gather(1, answers[part, None])[:, 0] - behaviour[part]).exp()
-            kept, clipped = advantages[part] * ratio, advantages[part] * ratio.clamp(1 - CLIP, 1 + CLIP)
-            loss = -torch.minimum(kept, clipped).mean()
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+    arms: dict[str, Arm]
+    prompts: int
+    learning_rate: float
 
 
-def run(name: str, seed: int, budget: int) -> dict[str, Any]:
-    """One arm of one seed: a point after every tenth step."""
-    node, epochs = ARMS[name]
-    config = AvatarConfig.model_validate(node)
-    world, cycle = World(seed), ReplayCycle(config, seed)
-    steps = budget // (VISITS * config.replay.on_policy_batches)
-    curve, fresh_seen, flat, rescued = [(0, *world.accuracy())], 0, 0, 0
+WORLDS = {
+    "again": Setting(ARMS | SAME_PROMPT, 256, 3e-3),
+    "once": Setting(ARMS | KNOBS, 16_384, 3e-3),
+    "drift": Setting(DRIFT, 256, 1e-2),
+}
+
+
+def advantages_of(arm: Arm, rows: list[Entry], labels: Any, context: ReplayContext, world: World) -> torch.Tensor:
+    """The estimator's, after the arm's interventions."""
+    rewards = torch.tensor([row.reward for row in rows], dtype=torch.float64)
+    replayed = context.replayed
+    if arm.true_reference and bool(replayed.any()):
+        context.reference.copy_(world.success([int(row.prompt_id) for row in rows]).float() * replayed)
+    found = row_advantages(rewards, labels, context)
+    if not arm.divide:
+        found[replayed] = arm.alpha * (rewards - context.reference.double())[replayed]
+    if arm.centre and bool(replayed.any()):
+        found[replayed] -= found[replayed].mean()
+    return found
+
+
+def observe(rows: list[Entry], advantages: torch.Tensor, context: ReplayContext, world: World) -> dict[str, float]:
+    """Figures of a step: groups and rows with a gradient, and what its replayed rows push at."""
+    rewards = torch.tensor([row.reward for row in rows], dtype=torch.float64)
+    replayed, ids = context.replayed, np.array([row.prompt_id for row in rows])
+    signal = signal_metrics(advantages, rewards, replayed, ids)
+    found = {name: signal[f"avatar/groups/{name}"] for name in ("fresh", "zero_std", "rescued")}
+    found["signal"] = float((advantages.abs() > 1e-6).sum()) / found["fresh"]
+    if bool(replayed.any()):
+        old = [row for row, flag in zip(rows, replayed.tolist(), strict=True) if flag]
+        with torch.no_grad():
+            ratio = world.ratios(old)
+        own, success = advantages[replayed], world.success([int(row.prompt_id) for row in old])
+        found |= {
+            "advantage": float(own.mean()),
+            "lag": float((success - context.reference[replayed]).mean()),
+            "std": float(rewards[replayed].std()),
+            "negative push": float((ratio * own.abs())[own < 0].clamp(max=1e6).sum()) / len(old),
+            "ratio": float(ratio.max()),
+        }
+    return found
+
+
+def run(name: str, world_name: str, seed: int, budget: int) -> dict[str, Any]:
+    """One arm of one seed: its curve (fresh completions, optimiser steps, accuracy trained, accuracy held out)."""
+    torch.set_num_threads(1)
+    setting = WORLDS[world_name]
+    arm = setting.arms[name]
+    config, world = arm.config(), World(seed, setting.prompts, setting.learning_rate, arm.bound)
+    cycle, batches = ReplayCycle(config, seed), world.batches()
+    steps = budget // (VISITS * arm.on)
+    curve, seen = [(0, 0, *world.accuracy())], []
     for step in range(1, steps + 1):
-        groups = [world.generate(prompt, config.replay.on_policy_batches, step) for prompt in world.prompts()]
+        groups = world.generate(next(batches), arm.on, step)
         fresh = [entry for group in groups for entry in group]
         visits = [(group[0].group, group[0].prompt_id, [entry.reward for entry in group]) for group in groups]
         drawn = cycle.draw(step, len(visits), visits)
         rows = fresh + [entry for entry, _ in drawn]
         labels = np.array([entry.group for entry in fresh] + [label for _, label in drawn], dtype=object)
         context = cycle.context([False] * len(fresh) + [True] * len(drawn), [row.prompt_id for row in rows])
-        rewards = torch.tensor([row.reward for row in rows], dtype=torch.float64)
-        advantages = row_advantages(rewards, labels, context)
-        for group in groups:
-            if len({entry.reward for entry in group}) == 1:
-                flat += 1
-                rescued += bool((advantages[torch.from_numpy(labels == group[0].group)].abs() > 1e-6).any())
-        for _ in range(epochs):
+        advantages = advantages_of(arm, rows, labels, context, world)
+        if step % 5 == 0:
+            seen.append(observe(rows, advantages, context, world))
+        for _ in range(arm.epochs):
             world.update(rows, advantages.float())
-        success = {group[0].group: [entry.reward for entry in group] for group in groups}
+        success = {group: rewards for group, _, rewards in visits}
         cycle.harvest(fresh, dict.fromkeys(success, False), success)
-        fresh_seen += len(fresh)
-        if step % 10 == 0:
-            curve.append((fresh_seen, *world.accuracy()))
-    shares = {"flat": flat / (steps * VISITS), "rescued": rescued / max(1, flat)}
-    return {"arm": name, "seed": seed, "curve": curve, **shares}
+        if step * POINTS // steps > (step - 1) * POINTS // steps:
+            curve.append((step * VISITS * arm.on, 2 * step * arm.epochs, *world.accuracy()))
+    return {"arm": name, "seed": seed, "curve": curve, "seen": seen}
 
 
-def fresh_to(curve: list[tuple[int, float, float]], level: float) -> float:
+def fresh_to(run: dict[str, Any], level: float, column: int) -> float:
     """Fresh completions at which a curve first reaches a level, by straight lines; infinite when it never does."""
-    for (x0, y0, _), (x1, y1, _) in pairwise(curve):
+    points = [(point[0], point[column]) for point in run["curve"]]
+    for (x0, y0), (x1, y1) in pairwise(points):
         if y1 >= level:
             return x0 + (x1 - x0) * max(0.0, (level - y0) / (y1 - y0))
     return float("inf")
 
 
-def summarise(runs: list[dict[str, Any]], level: float) -> list[dict[str, Any]]:
+def spread(values: list[float], name: str, digits: int) -> dict[str, float | None]:
+    """Median, lowest and highest; None for what was never reached."""
+    ordered = sorted(values)
+    found = {name: statistics.median(ordered), f"{name}, lowest": ordered[0], f"{name}, highest": ordered[-1]}
+    return {key: round(value, digits) if np.isfinite(value) else None for key, value in found.items()}
+
+
+def late(run: dict[str, Any], name: str) -> float:
+    """Mean of a figure over the second half of a run; of the ratio the largest."""
+    values = [seen[name] for seen in run["seen"][len(run["seen"]) // 2 :] if name in seen]
+    return (max if name == "ratio" else statistics.mean)(values) if values else 0.0
+
+
+def summarise(runs: list[dict[str, Any]], level: float, reference: str) -> list[dict[str, Any]]:
+    """A row an arm. The first target is a level on the trained prompts, the second what GRPO of 8 ends at, held out."""
+    by_arm = {name: [run for run in runs if run["arm"] == name] for name in dict.fromkeys(run["arm"] for run in runs)}
+    goal = statistics.median(run["curve"][-1][3] for run in by_arm.get(reference, runs))
+    equal = min(run["curve"][-1][1] for run in runs)
     rows = []
-    equal = min(len(run["curve"]) for run in runs) - 1
-    for name in dict.fromkeys(run["arm"] for run in runs):
-        own = [run for run in runs if run["arm"] == name]
-        needed = sorted(fresh_to(run["curve"], level) for run in own)
-        final = [run["curve"][-1][1] for run in own]
+    for name, own in by_arm.items():
+        flat, groups = (sum(seen[key] for run in own for seen in run["seen"]) for key in ("zero_std", "fresh"))
         rows.append(
             {
                 "arm": name,
-                f"fresh to {level:.0%}": round(statistics.median(needed), -2),
-                "lowest": round(needed[0], -2),
-                "highest": round(needed[-1], -2),
-                "held out": round(statistics.median(run["curve"][-1][2] for run in own), 3),
-                "at the end": round(statistics.median(final), 3),
-                "best on the way": round(statistics.median(max(y for _, y, _ in run["curve"]) for run in own), 3),
-                "at equal steps": round(statistics.median(run["curve"][equal][1] for run in own), 3),
-                "flat groups": round(statistics.mean(run["flat"] for run in own), 3),
-                "of them rescued": round(statistics.mean(run["rescued"] for run in own), 3),
+                **spread([fresh_to(run, level, 2) for run in own], f"fresh to {level:.0%}", -2),
+                **spread([fresh_to(run, goal, 3) for run in own], f"fresh to {reference}'s end", -2),
+                **spread([run["curve"][-1][2] for run in own], "end", 3),
+                **spread([run["curve"][-1][3] for run in own], "held out", 3),
+                "held out at equal steps": round(statistics.median(at_steps(run, equal) for run in own), 3),
+                "flat groups": round(flat / groups, 3),
+                "of them rescued": round(sum(s["rescued"] for run in own for s in run["seen"]) / max(1.0, flat), 3),
+                "rows with signal": round(statistics.mean(s["signal"] for run in own for s in run["seen"]), 2),
             }
         )
     return rows
 
 
+def at_steps(run: dict[str, Any], steps: int) -> float:
+    """Held-out accuracy after so many optimiser steps."""
+    return float(np.interp(steps, [point[1] for point in run["curve"]], [point[3] for point in run["curve"]]))
+
+
+def explain(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row an arm of the world `drift`: how far accuracy falls back, and what replayed rows do in the second half."""
+    rows = []
+    for name in dict.fromkeys(run["arm"] for run in runs):
+        own = [run for run in runs if run["arm"] == name]
+        rows.append(
+            {
+                "arm": name,
+                **spread([run["curve"][-1][2] for run in own], "end", 3),
+                **spread([deepest_fall(run) for run in own], "deepest fall", 3),
+                "mean advantage": round(statistics.median(late(run, "advantage") for run in own), 3),
+                "success minus reference": round(statistics.median(late(run, "lag") for run in own), 3),
+                "std of rewards": round(statistics.median(late(run, "std") for run in own), 3),
+                "negative push": round(statistics.median(late(run, "negative push") for run in own), 3),
+                "largest ratio": round(statistics.median(late(run, "ratio") for run in own), 1),
+            }
+        )
+    return rows
+
+
+def deepest_fall(run: dict[str, Any]) -> float:
+    """Largest loss of accuracy since the best point before."""
+    accuracy = np.array([point[2] for point in run["curve"]])
+    return float((np.maximum.accumulate(accuracy) - accuracy).max())
+
+
+def plot(runs: list[dict[str, Any]], column: int, ylabel: str, file: Path) -> None:
+    """Medians over seeds, and the range of the seeds as a band."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    names = list(dict.fromkeys(run["arm"] for run in runs))
+    for number, name in enumerate(names):
+        curves = np.array([run["curve"] for run in runs if run["arm"] == name])
+        style = {"color": f"C{number % 10}", "linestyle": "--" if number >= 10 else "-"}
+        axes.plot(curves[0, :, 0], np.median(curves[:, :, column], axis=0), label=name, **style)
+        axes.fill_between(
+            curves[0, :, 0], curves[:, :, column].min(axis=0), curves[:, :, column].max(axis=0), alpha=0.08, **style
+        )
+    axes.set(xlabel="fresh completions", ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    figure.savefig(file, metadata={"Software": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
-    parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--budget", type=int, default=32_000, help="completions an arm may generate")
+    parser.add_argument("--world", default="again", choices=list(WORLDS))
+    parser.add_argument("--arms", nargs="+", help="names of some arms")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--budget", type=int, default=24_000, help="completions an arm may generate")
     parser.add_argument("--level", type=float, default=0.8)
+    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    where = machine()
-    torch.set_num_threads(1)
-    runs = []
-    for name in options.arms:
-        runs += [run(name, seed, options.budget) for seed in range(1, options.seeds + 1)]
-        print(summarise([r for r in runs if r["arm"] == name], options.level)[0], flush=True)
-    settings = {key: value for key, value in vars(options).items() if key != "arms"}
-    report("bandit", settings, where, summarise(runs, options.level))
-    (RESULTS / "bandit_runs.json").write_text(json.dumps(runs))
+    where, setting = machine(), WORLDS[options.world]
+    names = options.arms or list(setting.arms)
+    if unknown := set(names) - set(setting.arms):
+        parser.error(f"no arm of world {options.world}: {', '.join(sorted(unknown))}")
+    with ProcessPoolExecutor(options.processes) as pool:
+        jobs = [
+            pool.submit(run, name, options.world, seed, options.budget)
+            for name in names
+            for seed in range(1, options.seeds + 1)
+        ]
+        runs = []
+        for job in jobs:
+            runs.append(job.result())
+            print(f"{runs[-1]['arm']} seed {runs[-1]['seed']}: {runs[-1]['curve'][-1]}", flush=True)
+    settings = {
+        "seeds": options.seeds,
+        "budget": options.budget,
+        "prompts": setting.prompts,
+        "learning rate": setting.learning_rate,
+    }
+    drift = options.world == "drift"
+    rows = explain(runs) if drift else summarise(runs, options.level, "GRPO of 8")
+    report(f"bandit_{options.world}", settings, where, rows)
+    column, label = (3, "held-out accuracy") if options.world == "once" else (2, "accuracy on the trained prompts")
+    plot(runs, column, label, results_folder() / f"bandit_{options.world}.png")
 
 
 if __name__ == "__main__":
