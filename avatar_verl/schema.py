@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -102,7 +103,7 @@ def escape_placeholders(text: str) -> str:
 
 def unescape_placeholders(text: str) -> str:
     """Undo :func:`escape_placeholders`."""
-    return _ESCAPED.sub(r"<\1>", text)
+    return _ESCAPED.sub(r"<\1>", text) if "\\<" in text else text
 
 
 def split_placeholders(content: str) -> list[str]:
@@ -122,13 +123,8 @@ def strip_placeholders(content: str) -> str:
 
 def count_placeholders(messages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Number of unescaped placeholders in all messages, by placeholder."""
-    counts = dict.fromkeys(PLACEHOLDERS, 0)
-    for message in messages:
-        content = message["content"]
-        for tag in PLACEHOLDERS:
-            if found := content.count(tag):
-                counts[tag] += found - content.count("\\" + tag)
-    return counts
+    text = "\n".join([message["content"] for message in messages])
+    return {tag: found - text.count("\\" + tag) if (found := text.count(tag)) else 0 for tag in PLACEHOLDERS}
 
 
 def validate_row(row: Mapping[str, Any]) -> None:
@@ -141,7 +137,7 @@ def validate_row(row: Mapping[str, Any]) -> None:
     if not row.keys() >= COLUMNS.keys():
         raise RowError("missing_column", ", ".join(name for name in COLUMNS if name not in row))
     messages = row["prompt"]
-    if messages is None or len(messages) == 0 or not any(m["content"] for m in messages):
+    if messages is None or len(messages) == 0 or not any(map(itemgetter("content"), messages)):
         raise RowError("empty_prompt", "the row has no message text")
     counts = count_placeholders(messages)
     for placeholder, (column, _) in PLACEHOLDERS.items():

@@ -39,6 +39,7 @@ NUMBER_WORDS = (
 MAX_BOXES = 64
 MAX_REGIONS = 32
 _WORD = re.compile(r"[^\W_]+")
+_BETWEEN_REGIONS = re.compile(r"[|;\n]")
 _SAME_PLACE = {"centre": "center", "middle": "center", "centered": "center", "lefthand": "left", "righthand": "right"}
 _SMALL = frozenset({"the", "on", "in", "at"})
 _NOTHING = ("none", "nothing", "empty", "no one", "n/a")
@@ -180,7 +181,7 @@ def span(start: float, end: float) -> str:
 def _region(text: str, options: Sequence[str]) -> str:
     del options
     pieces = [
-        piece.partition(":") for piece in re.split(r"[|;\n]", unicodedata.normalize("NFKC", text)) if piece.strip()
+        piece.partition(":") for piece in _BETWEEN_REGIONS.split(unicodedata.normalize("NFKC", text)) if piece.strip()
     ]
     places = [_place(place) for place, _, _ in pieces]
     things = [thing.strip() for _, _, thing in pieces]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -30,8 +31,9 @@ def option_texts(options: Sequence[Any]) -> tuple[str, ...]:
     if [text[:2] for text in texts] == _MARKS[: len(texts)]:
         texts = [text[2:].strip() for text in texts]
     else:
-        marked = [_MARKED.fullmatch(text) for text in texts]
-        if [mark and mark.group(1) for mark in marked] == [*LETTERS[: len(texts)]]:
+        first = _MARKED.fullmatch(texts[0])
+        marked = [_MARKED.fullmatch(text) for text in texts] if first and first.group(1) == "A" else []
+        if marked and [mark and mark.group(1) for mark in marked] == [*LETTERS[: len(texts)]]:
             texts = [mark.group(2).strip() for mark in marked if mark]
         else:
             texts = [text.strip() for text in texts]
@@ -75,6 +77,7 @@ def letter_of_text(answer: str, options: Sequence[str]) -> str:
     return LETTERS[hits[0]]
 
 
+@functools.lru_cache(1 << 12)  # a question is compared more than once, and options come again and again
 def fold(text: str) -> str:
     """Lower case, single spaces, no punctuation around; for comparing, never for showing."""
     return " ".join(text.casefold().split()).strip(" .,;:!?\"'()[]")

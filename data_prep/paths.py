@@ -27,7 +27,7 @@ def clean_path(path: str, prefix: str = "") -> str:
         raise RowError("absolute_path", f"{path}; name the folder it lies in as the source's prefix")
     if not path or "\0" in path or "://" in path[:10] or path.endswith(("/", "/.")) or path == ".":
         raise RowError("bad_path", repr(path))
-    if _UNTIDY.search(path):
+    if ("//" in path or "/." in path or path[0] == ".") and _UNTIDY.search(path):
         path = posixpath.normpath(path)
     return f"{prefix}/{path}" if prefix else path
 
@@ -38,7 +38,7 @@ def clip_ids(name: str) -> tuple[str, ...]:
     >>> clip_ids("videos/-HG3Omg_89c_000030.mp4")
     ('-HG3Omg_89c_000030', '-HG3Omg_89c')
     """
-    stem = posixpath.basename(name)
+    stem = name[name.rfind("/") + 1 :]
     dot = stem.rfind(".")
     if dot > 0 and len(stem) - dot <= 5:
         stem = stem[:dot]

@@ -18,7 +18,7 @@ from data_prep.pipeline.json_list import BrokenList, list_pieces
 from data_prep.sources import Source
 
 BLOCK = 8 << 20  # bytes of JSON in a block, about
-PIECE = 256 << 10  # bytes of JSON that are rows at a time: what fits the processor's cache is twice as fast
+PIECE = 128 << 10  # bytes of JSON that are rows at a time: what fits the processor's cache is twice as fast
 TABLE_ROWS = 2_000  # most rows of a Parquet, CSV or Hugging Face table in a block
 MEDIA_ROWS = 64  # the same for a Hugging Face table that holds media
 MAX_WHOLE = 1 << 30  # bytes of a file that must be read as a whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,15 @@ def convert(block: Block, plan: Plan) -> BlockResult:
             gc.enable()
 
 
+@dataclass(slots=True)
+class _Rows:
+    """The rows of a group in one block."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)  # not yet a table
+    tables: list[pa.Table] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)  # among all rows of the block
+
+
 class _Conversion:
     """The rows of one block as they come in."""
 
@@ -93,9 +103,8 @@ class _Conversion:
         self._plan = plan
         self._file = plan.files[block.file]
         self._at = block.first  # number of the element that is being read, in its file
-        self._rows: dict[Group, list[dict[str, Any]]] = {}  # not yet tables
-        self._tables: dict[Group, list[pa.Table]] = {}
-        self._places: dict[Group, list[int]] = {}  # of the rows of a group among all rows of the block
+        self._splits: defaultdict[str, _Rows] = defaultdict(_Rows)  # all rows of a file are of one stage
+        self._benchmarks = plan.benchmarks if plan.benchmarks else None
         self._ids: list[bytes] = []  # 8 bytes of hash for each row, in order
         self._contents: list[bytes] = []
         self.result = BlockResult(block.file, block.number, block.size)
@@ -157,9 +166,9 @@ class _Conversion:
         if file.weight < 1.0 and int.from_bytes(identity[8:], "little") >= file.weight * _ALL:
             self.result.tally.drop("weight", "")
             return
-        if plan.benchmarks:
+        if self._benchmarks is not None:
             names = [item.clip] if item.clip else [path for _, path in item.media]
-            if hit := plan.benchmarks.find(names, item.question, item.options):
+            if hit := self._benchmarks.find(names, item.question, item.options):
                 raise RowError(*hit)
         if file.sound is not None:
             item = item._replace(sound=file.sound and not any(kind == "audio" for kind, _ in item.media))
@@ -168,8 +177,9 @@ class _Conversion:
         row = make_row(item, file.rows, split)
         validate_row(row)
         content = "\x1f".join((str(stage), clip, fold(item.question), *item.options, item.problem_type, item.response))
-        self._rows.setdefault((stage, split), []).append(row)
-        self._places.setdefault((stage, split), []).append(len(self._ids))
+        group = self._splits[split]
+        group.rows.append(row)
+        group.places.append(len(self._ids))
         self._ids.append(identity[:8])
         self._contents.append(hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
@@ -183,22 +193,21 @@ class _Conversion:
 
     def _pack(self) -> None:
         """Make tables of the rows so far, which takes far less memory."""
-        for group, rows in self._rows.items():
+        for group in self._splits.values():
             try:
-                table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+                group.tables.append(pa.Table.from_pylist(group.rows, schema=_SCHEMA))
             except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
                 raise SourceError("not_storable", f"before element {self._at}: {error}") from None
-            self._tables.setdefault(group, []).append(table)
-        self._rows = {}
+            group.rows = []
 
     def _write(self) -> None:
         self._pack()
         folder, number = self._plan.folder, self._block.number
         ids = _numbers(self._ids)
         ordinals = (np.int64(number) << _ROW_BITS) + np.arange(len(ids), dtype=np.int64)
-        for group, tables in self._tables.items():
-            places = np.array(self._places[group])
-            _write_run(run_path(folder, group, number), pa.concat_tables(tables), ids[places], ordinals[places])
+        for split, found in self._splits.items():
+            group, places = (self._file.rows.stage, split), np.array(found.places)
+            _write_run(run_path(folder, group, number), pa.concat_tables(found.tables), ids[places], ordinals[places])
             self.result.groups[group] = len(places)
         self.result.tally.rows = len(ids)
         for name, values in zip(HASHED, (ids, _numbers(self._contents)), strict=True):

@@ -52,8 +52,9 @@ def write_shard(shard: Shard) -> ShardResult | None:
         OSError: e.g. no space left.
     """
     left_out = np.load(shard.left_out, mmap_mode="r")
-    pieces = [_piece(run_path(shard.runs, shard.group, number), shard, left_out) for number in shard.numbers]
-    table = pa.concat_tables(pieces).combine_chunks()
+    table = pa.concat_tables(
+        [_piece(run_path(shard.runs, shard.group, number), shard, left_out) for number in shard.numbers]
+    )
     if not table.num_rows:
         return None
     order = np.lexsort((table[ORDINAL].to_numpy(), table[KEY].to_numpy()))
@@ -71,19 +72,19 @@ def value_counts(values: pa.Array) -> dict[str, int]:
 
 
 def _piece(path: Path, shard: Shard, left_out: npt.NDArray[np.int64]) -> pa.Table:
-    """The rows of a run that belong to the range, without duplicates."""
+    """The rows of a run that belong to the range, without duplicates, copied: the run's pages are given back."""
     with pa.memory_map(str(path)) as file:
         run = pa.ipc.open_file(file).read_all()
     keys = run[KEY].to_numpy()
     low, high = hash_range(shard.part, shard.parts)
     start = int(np.searchsorted(keys, np.uint64(low)))
     end = len(keys) if high is None else int(np.searchsorted(keys, np.uint64(high)))
-    run = run.slice(start, end - start)
-    ordinals = run[ORDINAL].to_numpy()
-    at = np.minimum(np.searchsorted(left_out, ordinals), max(0, len(left_out) - 1))
-    if len(left_out) and np.any(doubled := left_out[at] == ordinals):
-        run = run.filter(pa.array(~doubled))
-    return run
+    ordinals = run[ORDINAL].to_numpy()[start:end]
+    kept = np.arange(start, end)
+    if len(left_out):
+        at = np.minimum(np.searchsorted(left_out, ordinals), len(left_out) - 1)
+        kept = kept[left_out[at] != ordinals]
+    return run.take(pa.array(kept))
 
 
 def _with_index(table: pa.Table) -> pa.Table:

@@ -39,7 +39,7 @@ def read(raw: Mapping[str, Any], settings: SourceSettings) -> Iterator[Item | Dr
 
 
 def _usable(choice: Any) -> bool:
-    return isinstance(choice, str | int | float) and not isinstance(choice, bool) and bool(str(choice).strip())
+    return bool(choice.strip()) if type(choice) is str else type(choice) in (int, float)
 
 
 def read_r1(raw: Mapping[str, Any], settings: SourceSettings) -> Iterator[Item | Drop]:
