@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -121,9 +120,9 @@ def strip_placeholders(content: str) -> str:
     return unescape_placeholders(_PLACEHOLDER.sub("", content))
 
 
-def count_placeholders(messages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Number of unescaped placeholders in all messages, by placeholder."""
-    text = "\n".join([message["content"] for message in messages])
+def count_placeholders(contents: Sequence[str]) -> dict[str, int]:
+    """Number of unescaped placeholders in the contents of all messages, by placeholder."""
+    text = "\n".join(contents)
     return {tag: found - text.count("\\" + tag) if (found := text.count(tag)) else 0 for tag in PLACEHOLDERS}
 
 
@@ -131,31 +130,54 @@ def validate_row(row: Mapping[str, Any]) -> None:
     """Check one row against the contract.
 
     Raises:
-        RowError: with reason ``missing_column``, ``empty_prompt``, ``placeholder_mismatch``, ``unknown_problem_type``,
-            ``missing_prompt_id``, ``missing_answer`` or ``bad_options``.
+        RowError: ``missing_column``; as :func:`check_row`.
     """
     if not row.keys() >= COLUMNS.keys():
         raise RowError("missing_column", ", ".join(name for name in COLUMNS if name not in row))
-    messages = row["prompt"]
-    if messages is None or len(messages) == 0 or not any(map(itemgetter("content"), messages)):
+    messages, info = row["prompt"], row["extra_info"]
+    check_row(
+        [] if messages is None else [message["content"] for message in messages],
+        [0 if row[column] is None else len(row[column]) for column, _ in PLACEHOLDERS.values()],
+        info.get("prompt_id"),
+        info.get("problem_type"),
+        (row["reward_model"] or {}).get("ground_truth"),
+        info.get("options"),
+    )
+
+
+def check_row(
+    contents: Sequence[str],
+    media: Sequence[int],
+    prompt_id: str | None,
+    problem_type: str | None,
+    ground_truth: str | None,
+    options: Sequence[str] | None,
+) -> None:
+    """Check what a row holds, before or after it is nested.
+
+    Args:
+        contents: of its messages.
+        media: number of paths for each of ``PLACEHOLDERS``, in their order.
+        prompt_id, problem_type, ground_truth, options: as in the row.
+
+    Raises:
+        RowError: with reason ``empty_prompt``, ``placeholder_mismatch``, ``unknown_problem_type``,
+            ``missing_prompt_id``, ``missing_answer`` or ``bad_options``.
+    """
+    if not any(contents):
         raise RowError("empty_prompt", "the row has no message text")
-    counts = count_placeholders(messages)
-    for placeholder, (column, _) in PLACEHOLDERS.items():
-        found = len(row[column]) if row[column] is not None else 0
-        if counts[placeholder] != found:
+    for (placeholder, counted), found in zip(count_placeholders(contents).items(), media, strict=True):
+        if counted != found:
             raise RowError(
                 "placeholder_mismatch",
-                f"{counts[placeholder]} {placeholder} in the messages, {found} paths in '{column}'; "
+                f"{counted} {placeholder} in the messages, {found} paths in '{PLACEHOLDERS[placeholder][0]}'; "
                 f"write a literal tag in a question as \\{placeholder}",
             )
-    info = row["extra_info"]
-    if not info.get("prompt_id"):
+    if not prompt_id:
         raise RowError("missing_prompt_id", "extra_info.prompt_id is empty")
-    problem_type = info.get("problem_type")
     if problem_type not in PROBLEM_TYPES:
         raise RowError("unknown_problem_type", f"{problem_type!r}; known: {', '.join(PROBLEM_TYPES)}")
-    if not (row["reward_model"] or {}).get("ground_truth"):
+    if not ground_truth:
         raise RowError("missing_answer", "reward_model.ground_truth is empty")
-    options = info.get("options")
     if problem_type in ("multiple_choice", "multi_label") and (options is None or len(options) < 2):
         raise RowError("bad_options", f"{problem_type} needs at least two options")

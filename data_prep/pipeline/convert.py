@@ -15,22 +15,20 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from avatar_verl.schema import RowError, validate_row
+from avatar_verl.schema import RowError
 from data_prep.items import Drop, Item, SourceSettings
 from data_prep.options import fold
 from data_prep.pipeline.annotation import Block, SourceError
 from data_prep.pipeline.contamination import BenchmarkIndex
 from data_prep.pipeline.duplicates import HASHED, write_hashes
 from data_prep.pipeline.tally import Tally
-from data_prep.rows import RowSettings, make_row
+from data_prep.rows import Leaves, RowSettings, leaves_of, table_of
 from data_prep.sources import SOURCES
 from data_prep.sources.source import read_items
-from data_prep.table import arrow_schema
 
 KEY, ORDINAL = "_key", "_ordinal"  # columns of a run besides the schema's: place in the shuffle, place in the input
 _ROW_BITS = 40  # of an ordinal; block number above them
 _ALL = float(1 << 64)
-_SCHEMA = arrow_schema()
 
 Group = tuple[int, str]  # stage and split: rows that end up in the same files
 
@@ -90,7 +88,7 @@ def convert(block: Block, plan: Plan) -> BlockResult:
 class _Rows:
     """The rows of a group in one block."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)  # not yet a table
+    rows: list[Leaves] = field(default_factory=list)  # not yet a table
     tables: list[pa.Table] = field(default_factory=list)
     places: list[int] = field(default_factory=list)  # among all rows of the block
 
@@ -174,8 +172,7 @@ class _Conversion:
             item = item._replace(sound=file.sound and not any(kind == "audio" for kind, _ in item.media))
         clip = item.clip or "\x1f".join([path for _, path in item.media])
         split = file.split or ("cold_start" if item.response else self._split(clip))
-        row = make_row(item, file.rows, split)
-        validate_row(row)
+        row = leaves_of(item, file.rows, split)
         content = "\x1f".join((str(stage), clip, fold(item.question), *item.options, item.problem_type, item.response))
         group = self._splits[split]
         group.rows.append(row)
@@ -193,9 +190,9 @@ class _Conversion:
 
     def _pack(self) -> None:
         """Make tables of the rows so far, which takes far less memory."""
-        for group in self._splits.values():
+        for group in filter(lambda group: group.rows, self._splits.values()):
             try:
-                group.tables.append(pa.Table.from_pylist(group.rows, schema=_SCHEMA))
+                group.tables.append(table_of(group.rows))
             except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
                 raise SourceError("not_storable", f"before element {self._at}: {error}") from None
             group.rows = []

@@ -34,7 +34,7 @@ def test_counting_agrees_with_splitting(content: str) -> None:
 
     # A text piece can read like a placeholder once it is unescaped, so those are counted off.
     literal = {tag: content.count("\\" + tag) for tag in PLACEHOLDERS}
-    counts = count_placeholders([{"content": content}])
+    counts = count_placeholders([content])
     joined = "".join(pieces)
     assert {tag: joined.count(tag) - literal[tag] for tag in PLACEHOLDERS} == counts
 
@@ -44,7 +44,7 @@ def test_counting_agrees_with_splitting(content: str) -> None:
 def test_escaped_text_holds_no_placeholder_and_comes_back(text: str) -> None:
     escaped = escape_placeholders(text)
 
-    assert set(count_placeholders([{"content": escaped}]).values()) == {0}
+    assert set(count_placeholders([escaped]).values()) == {0}
     assert unescape_placeholders(escaped) == text
     assert "".join(split_placeholders(escaped)) == text
 
@@ -53,7 +53,7 @@ def test_escaped_text_holds_no_placeholder_and_comes_back(text: str) -> None:
     ("content", "videos"), [("<video><video>", 2), ("\\<video><video>", 1), ("<vid<video>eo>", 1), ("<Video>", 0)]
 )
 def test_placeholders_are_counted_unless_escaped(content: str, videos: int) -> None:
-    assert count_placeholders([{"content": content}]) == {"<image>": 0, "<video>": videos, "<audio>": 0}
+    assert count_placeholders([content]) == {"<image>": 0, "<video>": videos, "<audio>": 0}
 
 
 # ---- rows

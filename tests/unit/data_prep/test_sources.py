@@ -13,7 +13,9 @@ from PIL import Image
 
 from avatar_verl.schema import PROBLEM_TYPES, validate_row
 from data_prep.answers import canonical_answer
-from data_prep.rows import RowSettings, make_row
+from data_prep.items import Item
+from data_prep.prompts import user_text
+from data_prep.rows import RowSettings, leaves_of, make_row, table_of
 from data_prep.sources import SOURCES
 
 Samples = dict[str, Any]
@@ -679,3 +681,45 @@ def test_llama_factory_alpaca_with_history(one: Any) -> None:
 )
 def test_llama_factory_drops(reason: Any, samples: Samples, change: Samples, expected: str) -> None:
     assert reason("llama_factory", {**samples["llama_factory"], **change}) == expected
+
+
+def test_a_table_of_many_rows_holds_each_in_full() -> None:
+    settings = RowSettings("set", 2, "Think.")
+    two = Item("a", "Which?", "multiple_choice", "B", (("video", "1.mp4"), ("image", "2.png")), ("x", "y"), sound=True)
+    own = Item("b", "How many?", "count", "3", (), messages=(("user", "How many?"),), hint="Count.", family="f")
+
+    first, second = table_of([leaves_of(two, settings, "train"), leaves_of(own, settings, "val")]).to_pylist()
+
+    assert first == {
+        "data_source": "set",
+        "prompt": [
+            {"role": "system", "content": "Think."},
+            {"role": "user", "content": "<video><image>" + user_text("Which?", ("x", "y"), "multiple_choice")},
+        ],
+        "images": [{"image": "2.png"}],
+        "videos": [{"video": "1.mp4"}],
+        "audios": [],
+        "ability": "audio_visual",
+        "reward_model": {"style": "rule", "ground_truth": "B"},
+        "response": "",
+        "extra_info": {
+            "index": 0,
+            "prompt_id": "set/a",
+            "split": "train",
+            "stage": 2,
+            "problem_type": "multiple_choice",
+            "question": "Which?",
+            "options": ["x", "y"],
+            "hint": "",
+            "audio_cues": "",
+            "use_audio_in_video": True,
+            "duration": 0.0,
+            "source": "set",
+            "family": "",
+            "difficulty": "",
+        },
+    }
+    assert [message["content"] for message in second["prompt"]] == ["Think.", "How many?"]
+    assert (second["images"], second["videos"], second["ability"]) == ([], [], "text")
+    given = {key: second["extra_info"][key] for key in ("split", "hint", "family", "options")}
+    assert given == {"split": "val", "hint": "Count.", "family": "f", "options": []}
