@@ -5,7 +5,8 @@
 
 Makes the world and the cold start in three formats where they are missing, then trains from that cold start. The arm
 ``accuracy`` differs in the reward alone, and shows what happens to length without FS-GRPO. Held-out answers are
-sampled, not greedy, since the choice of a format is random at first. Writes bench/results/fs_grpo.json.
+sampled, four a question, since the choice of a format is random at first. Writes bench/results/fs_grpo.json,
+fs_grpo_runs.json and fs_grpo.png.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from runs import ROOT, watch
 from data_prep.toy.world import build_toy_world
 
 WORLD = ROOT / "data" / "toy_adaptive"
-SAMPLED = ["actor_rollout_ref.rollout.val_kwargs." + word for word in ("do_sample=true", "temperature=1.0")]
+SAMPLED = [f"actor_rollout_ref.rollout.val_kwargs.{word}" for word in ("do_sample=true", "temperature=1.0", "n=4")]
 WEIGHTS = "avatar.reward.weights."
 ARMS: dict[str, list[str]] = {
     "fs_grpo": [],
@@ -83,6 +84,32 @@ def row(run: dict[str, Any]) -> dict[str, Any]:
     return {**found, "seconds": run["seconds"]}
 
 
+def plot(runs: list[dict[str, Any]], file: Path) -> None:
+    """Tokens, accuracy and the shares of the formats over training steps; one line a run."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4))
+    for colour, arm in enumerate(dict.fromkeys(run["arm"] for run in runs)):
+        for number, run in enumerate(r for r in runs if r["arm"] == arm):
+            steps = [point["step"] for point in run["curve"]]
+            for axis, name in zip(axes, ("tokens", "accuracy"), strict=False):
+                values = [point[name] for point in run["curve"]]
+                axis.plot(steps, values, f"C{colour}.-", label=None if number else arm)
+    for number, run in enumerate(r for r in runs if r["arm"] == "fs_grpo"):
+        for colour, name in enumerate(("direct", "perception", "full", "unknown")):
+            line = [point[name] for point in run["curve"]]
+            axes[2].plot([p["step"] for p in run["curve"]], line, f"C{colour}.-", label=None if number else name)
+    for axis, title in zip(axes, ("tokens an answer", "accuracy", "share of answers, fs_grpo"), strict=True):
+        axis.set(xlabel="step", title=title, ylim=(0, 1.1 * axis.get_ylim()[1]))
+        axis.legend()
+    figure.suptitle("held-out clips of the toy world, sampled answers")
+    figure.tight_layout()
+    figure.savefig(file, dpi=150)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", default=["fs_grpo"], choices=list(ARMS))
@@ -98,6 +125,7 @@ def main() -> None:
             print(json.dumps(runs[-1]), flush=True)
     report("fs_grpo", {"steps": options.steps, "held-out answers": "sampled"}, where, [row(run) for run in runs])
     (results_folder() / "fs_grpo_runs.json").write_text(json.dumps(runs, indent=1) + "\n")
+    plot(runs, results_folder() / "fs_grpo.png")
 
 
 if __name__ == "__main__":
