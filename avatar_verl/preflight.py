@@ -39,6 +39,7 @@ def check_run(config: dict[str, Any]) -> None:
         problems.extend(str(error).splitlines())
     problems.extend(_model_problems(config))
     problems.extend(_secrets(config))
+    problems.extend(_launcher_problems(config))
     before = len(problems)
     rows = _file_problems("run.train_files", config["run"]["train_files"], problems)
     if not rows and len(problems) == before:
@@ -56,6 +57,15 @@ def check_run(config: dict[str, Any]) -> None:
 def _replay_problems(start: str) -> Iterable[str]:
     if start and saved_replay(Path(start)) is None:
         yield f"avatar.replay.start_from: {start} is neither a run folder with a whole checkpoint nor a replay state"
+
+
+def _launcher_problems(config: dict[str, Any]) -> Iterable[str]:
+    """Of a cold start; reinforcement learning always runs under Ray."""
+    launcher = config["run"].get("launcher")
+    if launcher not in (None, "torchrun", "ray"):
+        yield f"run.launcher: {launcher!r} is neither torchrun nor ray"
+    elif launcher == "torchrun" and config["trainer"]["nnodes"] > 1:
+        yield f"trainer.nnodes: {config['trainer']['nnodes']} nodes need run.launcher=ray; torchrun starts one"
 
 
 def _model_problems(config: dict[str, Any]) -> Iterable[str]:

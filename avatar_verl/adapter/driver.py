@@ -63,14 +63,19 @@ def assert_registered(config: DictConfig) -> None:
         raise RuntimeError("verl would roll out with its own vLLM replica; ours is not registered")
 
 
-def start_ray(config: DictConfig) -> None:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine."""
+def join_ray(config: DictConfig, **for_workers: str) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine; wait until it holds the run's ranks.
+
+    Args:
+        config: of the run.
+        for_workers: environment variables of every worker, beside :data:`FOR_WORKERS`.
+    """
     import ray
     from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
 
     options: dict[str, Any] = OmegaConf.to_container(config.ray_kwargs.ray_init, resolve=True)  # type: ignore[assignment]
     runtime_env = dict(get_ppo_ray_runtime_env(config))
-    variables = {**runtime_env.get("env_vars", {}), "TRANSFER_QUEUE_ENABLE": "1"}
+    variables = {**runtime_env.get("env_vars", {}), **for_workers}
     variables.update((name, os.environ[name]) for name in FOR_WORKERS if name in os.environ)
     runtime_env["env_vars"] = {**variables, **(options.pop("runtime_env", None) or {}).get("env_vars", {})}
     joined = bool(os.environ.get("RAY_ADDRESS"))
@@ -79,6 +84,13 @@ def start_ray(config: DictConfig) -> None:
         os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"  # a job's own variables are no conflict; ours count
     ray.init(runtime_env=runtime_env, **options)
     wait_until_placeable(Needs.of(config), ray_nodes, _JOIN_TIMEOUT_S if joined else 0.0)
+
+
+def start_ray(config: DictConfig) -> None:
+    """:func:`join_ray` for reinforcement learning."""
+    import ray
+
+    join_ray(config, TRANSFER_QUEUE_ENABLE="1")
     # verl's load balancer is the last actor to start. By value its process has no need to import verl first.
     import verl.workers.rollout.router as router
 

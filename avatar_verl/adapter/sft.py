@@ -1,8 +1,8 @@
 """Supervised training by verl's SFT trainer on our rows: the cold start of a policy.
 
-Run as ``python -m avatar_verl.adapter.sft RUN_FOLDER``, which starts torchrun itself where one node has several GPUs;
-on several nodes run ``torchrun --nnodes ... -m avatar_verl.adapter.sft RUN_FOLDER`` on each. At the end the trained
-thinker is merged into a complete Omni folder, ``RUN_FOLDER/model``, which reinforcement learning starts from.
+Run as ``python -m avatar_verl.adapter.sft RUN_FOLDER``, which starts the ranks itself: by torchrun on one node, or with
+``run.launcher=ray`` as actors on all nodes of a Ray cluster. At the end the trained thinker is merged into a complete
+Omni folder, ``RUN_FOLDER/model``, which reinforcement learning starts from.
 """
 
 from __future__ import annotations
@@ -162,12 +162,31 @@ def fit(config: DictConfig, run: Path) -> None:
         torch.distributed.destroy_process_group()
 
 
+def train_rank(run: Path) -> None:
+    """What each rank does, whoever started it: the rest is in its environment, as torchrun sets it."""
+    for name, value in _ALONE.items():
+        os.environ.setdefault(name, value)
+    config = OmegaConf.load(run / "config.yaml")
+    assert isinstance(config, DictConfig)
+    folder = write_thinker_config(config.model.path, config.model.hf_config_path)
+    OmegaConf.set_struct(config, False)
+    config.data.thinker_config = OmegaConf.load(folder / "config.json")
+    config.data.avatar = config.avatar
+    config.data.bad_rows_file = str(run / "bad_rows.jsonl")
+    os.environ["VERL_FILE_LOGGER_PATH"] = str(run / "metrics.jsonl")
+    keep_in(run)
+    try:
+        fit(config, run)
+    except Exception as error:
+        write_json(run / "error.json", {"type": type(error).__name__, "message": str(error)})
+        raise
+
+
 def _start_ranks(run: Path, ranks: int) -> int:
     """Run one process a GPU by torchrun, which ends all of them when one fails; the first failure's exit code."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    (run / "error.json").unlink(missing_ok=True)
     try:
         torchrun(["--standalone", f"--nproc-per-node={ranks}", "-m", "avatar_verl.adapter.sft", str(run)])
     except ChildFailedError as error:
@@ -182,25 +201,24 @@ def main(arguments: list[str] | None = None) -> int:
     run: Path = parser.parse_args(arguments).run_folder
     config = OmegaConf.load(run / "config.yaml")
     assert isinstance(config, DictConfig)
-    ranks = int(config.trainer.n_gpus_per_node)
-    if ranks > 1 and "RANK" not in os.environ:
-        return _start_ranks(run, ranks)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    for name, value in _ALONE.items():
-        os.environ.setdefault(name, value)
-    folder = write_thinker_config(config.model.path, config.model.hf_config_path)
-    OmegaConf.set_struct(config, False)
-    config.data.thinker_config = OmegaConf.load(folder / "config.json")
-    config.data.avatar = config.avatar
-    config.data.bad_rows_file = str(run / "bad_rows.jsonl")
-    os.environ["VERL_FILE_LOGGER_PATH"] = str(run / "metrics.jsonl")
-    keep_in(run)
+    if "RANK" in os.environ:
+        train_rank(run)
+        return 0
     (run / "error.json").unlink(missing_ok=True)
-    try:
-        fit(config, run)
-    except Exception as error:
-        write_json(run / "error.json", {"type": type(error).__name__, "message": str(error)})
-        raise
+    if config.run.launcher == "ray":
+        from avatar_verl.adapter.sft_ray import train_on_ray
+
+        try:
+            train_on_ray(config, run)
+        except Exception as error:
+            if not (run / "error.json").exists():  # no rank has said more
+                write_json(run / "error.json", {"type": type(error).__name__, "message": str(error)})
+            raise
+    elif config.trainer.n_gpus_per_node > 1:
+        return _start_ranks(run, int(config.trainer.n_gpus_per_node))
+    else:
+        train_rank(run)
     return 0
 
 

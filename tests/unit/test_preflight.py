@@ -41,6 +41,15 @@ def problems(config: dict[str, Any]) -> list[str]:
     return []
 
 
+def test_several_nodes_of_a_cold_start_need_ray(config: dict[str, Any]) -> None:
+    start = {**config, "model": config["actor_rollout_ref"]["model"]}
+    del start["actor_rollout_ref"]
+    for launcher, nodes, wrong in (("torchrun", 1, 0), ("ray", 2, 0), ("torchrun", 2, 1), ("slurm", 1, 1)):
+        start["run"] = {**config["run"], "launcher": launcher}
+        start["trainer"] = {"n_gpus_per_node": 2, "nnodes": nodes}
+        assert len(problems(start)) == wrong, (launcher, nodes)
+
+
 def test_a_right_configuration_passes(config: dict[str, Any]) -> None:
     assert problems(config) == []
 
