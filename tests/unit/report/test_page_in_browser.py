@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from avatar_verl.report.__main__ import main
+from avatar_verl.report.page import render_page
 
 pytestmark = pytest.mark.browser
 
 MakeRun = Callable[..., Path]
-SAMPLE = Path(__file__).resolve().parents[3] / "docs" / "report-sample.html"
+SAMPLE = Path(__file__).resolve().parents[3] / "docs" / "report-sample.json"
 PROGRAM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -307,9 +308,11 @@ def test_every_part_passes_axe_and_fits_its_window(
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), part
 
 
-def test_the_sample_of_the_docs_shows_a_real_run(open_page: Callable[..., Any]) -> None:
-    """It was written by this code once; its sums are those of the run, its clip is inside."""
-    page = open_page(SAMPLE, "#completions?split=train&kind=mixed&order=oldest&find=mp4")
+def test_the_sample_of_the_docs_shows_a_real_run(tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    """Its sums are those of the run, its clip is inside."""
+    file = tmp_path / "report-sample.html"
+    file.write_text(render_page(**json.loads(SAMPLE.read_text())))
+    page = open_page(file, "#completions?split=train&kind=mixed&order=oldest&find=mp4")
     video = page.locator("#group video")
     assert video.get_attribute("src").startswith("data:video/mp4")
     video.evaluate("clip => { clip.muted = true; return clip.play(); }")
