@@ -5,6 +5,8 @@ const viewer = { runs: [], portable: false, loaded: new Map(), limit: 0, form: n
 const PAGE = 60;
 const NARROW = '(max-width: 46rem)';
 const COLOURINGS = [['advantage', 'advantage of each token'], ['gap', 'rollout against trainer'], ['log_prob', 'log-prob of each token'], ['none', 'think and answer only']];
+//: Why a visit got its prompt's hint, see avatar.hint.
+const HINTS = { always: 'every visit is', zero_streak: 'visit after visit earned nothing', stuck: 'little reward and little change of the policy' };
 //: Place of each quantity in a record's trace, which is [texts, advantages, log-probs, gaps].
 const TRACE = { advantage: 1, log_prob: 2, gap: 3 };
 
@@ -150,7 +152,7 @@ function promptView(group) {
   const facts = [
     ['prompt', prompt.prompt_id], ['step', `${group.step}, ${group.split === 'val' ? 'held-out' : 'training'}`], ['right answer', prompt.ground_truth],
     ['type', [prompt.problem_type, prompt.family, prompt.difficulty, prompt.modality].filter(Boolean).join(', ')],
-    ['tier', group.tier], ['hint', group.hint ? `given (${group.hint})` : ''], ['sound in words', prompt.cues],
+    ['tier', group.tier], ['hint', group.hint ? `given: ${HINTS[group.hint] || group.hint}` : ''], ['sound in words', prompt.cues],
   ].filter(([, value]) => value);
   const options = prompt.options && prompt.options.length ? h('ol', { type: 'A' }, prompt.options.map((option) => h('li', { dir: 'auto' }, option))) : [];
   return h('div', { class: 'prompt' }, h('div', {}, options, h('dl', { class: 'facts' }, facts.map(([name, value]) => [h('dt', {}, name), h('dd', { dir: 'auto' }, value)]))), clips(prompt));
@@ -219,7 +221,7 @@ function completionCard(row, at, group, method, colouring) {
   return h('article', { class: 'card', 'aria-label': from },
     h('h3', {}, from, h('span', { class: 'num' }, `reward ${brief(row.reward)}`), group.split === 'val' ? [] : h('span', { class: 'num' }, `advantage ${signed(row.advantage)}`)),
     row.replayed ? h('p', { class: 'soft', dir: 'auto' }, row.prompt.question || row.prompt.prompt_id, ' ', originButton(row, group)) : [],
-    h('p', {}, row.parts.map(partChip), row.cut ? h('span', { class: 'chip bad' }, 'cut at the length limit') : [], row.replayed && row.replayed.hint_used ? h('span', { class: 'chip' }, 'had a hint') : []),
+    h('p', {}, row.parts.map((part) => partChip(part, method)), row.cut ? h('span', { class: 'chip bad' }, 'cut at the length limit') : [], row.replayed && row.replayed.hint_used ? h('span', { class: 'chip' }, 'had a hint') : []),
     h('p', { class: 'soft num' }, whyReward(row, method), h('br'), whyRow(row, group, method)),
     h('div', { class: 'text', tabindex: 0, role: 'group', 'aria-label': `Text of ${from}`, dir: 'auto' }, row.trace && colouring !== 'none' ? tokenText(row, colouring) : plainText(row.text)),
     row.trace ? traceNotes(row) : [],
@@ -233,9 +235,11 @@ function originButton(row, group) {
   return origin ? h('button', { type: 'button', onclick: () => openGroup(origin.number, true) }, `generated at step ${step}`) : `generated at step ${step}`;
 }
 
-function partChip(part) {
+/** A reward part with its reason; a weight of 0 logs it without counting it. */
+function partChip(part, method) {
   const tone = part.value === null ? '' : part.value > 0 ? 'good' : 'bad';
-  return h('span', { class: `chip ${tone}` }, `${part.name} ${part.value === null ? 'absent' : brief(part.value)}${part.reason ? `: ${part.reason}` : ''}`);
+  const free = method.weights[part.name] === 0 ? ', not counted' : '';
+  return h('span', { class: `chip ${tone}` }, `${part.name} ${part.value === null ? 'absent' : brief(part.value)}${part.reason ? `: ${part.reason}` : ''}${free}`);
 }
 
 /** Pieces of a completion: [kind, text]; the kind is think, answer or empty, and tags belong to what they enclose. */

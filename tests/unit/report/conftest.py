@@ -122,7 +122,7 @@ def write_run(folder: Path, steps: int = 6, group: int = 4, visits: int = 2, **a
     for step in range(steps + 1):
         fresh = [
             completion(step, visit, session, right=visit % 2 == 0 and session == 0, media=about.get("media", ()))
-            | ({"hint": "zero"} if visit == 1 else {})
+            | ({"hint": "zero_streak"} if visit == 1 else {})
             for visit in range(visits if step else 0)
             for session in range(group)
         ]

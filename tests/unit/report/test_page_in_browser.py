@@ -230,7 +230,12 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     assert "History of this prompt" in detail.inner_text()
     detail.locator("table button").last.click()
     assert "group=" in page.url
+    page.evaluate("location.hash = '#completions?kind=hinted'")
+    detail.get_by_text("given: visit after visit earned nothing").wait_for()
+    page.evaluate("viewer.runs[0].method.weights.accuracy = 0; openGroup(viewer.groups[0].number)")
+    assert "accuracy 0: wrong_letter, not counted" in detail.inner_text()
     page.goto(page.url.split("#")[0] + "#completions?split=replay")
+    page.reload()
     detail.get_by_role("heading", name="Replayed at step 6").wait_for()
     assert "0.6 \u00d7 (1 \u2212 reference score 0.6) / 0.3536 = +0.679" in detail.inner_text()
     assert "deviation of these 2 rewards, 0.3536; temporal shaping" in detail.inner_text()
