@@ -36,6 +36,12 @@ class VcrsConfig(_Node):
 
     window: int = Field(20, ge=1, description="on-policy rewards per prompt in the moving average")
     alpha: float = Field(0.6, ge=0.0, description="scale of replayed advantages; paper 0.6, released code 1.0")
+    prior: float = Field(
+        0.0,
+        ge=0.0,
+        description="the recent mean reward of all prompts counts as so many rewards of each prompt when replayed "
+        "completions are compared; paper 0",
+    )
 
 
 class ReplayConfig(_Node):

@@ -47,6 +47,7 @@ class Arm:
     alpha: float = 0.6
     replay: dict[str, Any] = field(default_factory=dict)
     window: int = 20
+    prior: float = 0.0
     bound: float = 3.0  # verl's clip_ratio_c
     true_reference: bool = False  # the policy's present chance of success in place of Rbar
     divide: bool = True  # by the std of the replayed rewards
@@ -54,7 +55,7 @@ class Arm:
 
     def config(self) -> AvatarConfig:
         replay = {"on_policy_batches": self.on, "off_policy_batches": self.off, **self.replay}
-        vcrs = {"alpha": self.alpha, "window": self.window}
+        vcrs = {"alpha": self.alpha, "window": self.window, "prior": self.prior}
         return AvatarConfig.model_validate({"replay": replay, "vcrs": vcrs, "shaping": {"strength": 0.0}})
 
 
@@ -70,6 +71,9 @@ ARMS = {
     "6+2": Arm(6, 2),
     "paper, 4+4": Arm(4, 4),
     "2+6": Arm(2, 6),
+    "2+6, alpha 1": Arm(2, 6, alpha=1.0),
+    "best: 2+6, alpha 1, prior 2": Arm(2, 6, alpha=1.0, prior=2.0),
+    "4+4, alpha 1, prior 2": Arm(4, 4, alpha=1.0, prior=2.0),
     "released, 4+4": Arm(4, 4, alpha=1.0, replay={"min_size": 10}),
 }
 #: Arms that need prompts to come back.
@@ -79,7 +83,6 @@ SAME_PROMPT = {
 }
 #: Knobs of replay that are turned in the world `once`.
 KNOBS = {
-    "2+6, alpha 1": Arm(2, 6, alpha=1.0),
     "2+6, at most 20 steps old": Arm(2, 6, replay={"max_age": 20}),
     "2+6, no priority": Arm(2, 6, replay=FLAT_PRIORITY),
     "2+6, true reference": Arm(2, 6, true_reference=True),
@@ -88,6 +91,7 @@ KNOBS = {
 DRIFT = {
     "GRPO of 2": Arm(2),
     "2+6": Arm(2, 6),
+    "best: 2+6, alpha 1, prior 2": Arm(2, 6, alpha=1.0, prior=2.0),
     "2+6, unbounded": Arm(2, 6, bound=1e9),
     "unbounded, true reference": Arm(2, 6, bound=1e9, true_reference=True),
     "unbounded, not divided by std": Arm(2, 6, bound=1e9, divide=False),

@@ -32,6 +32,7 @@ SHAPED = ["preset=grpo", f"{MINI_BATCH}=2", "avatar.shaping.strength=0.3", "algo
 #: Arm -> overrides.
 ARMS: dict[str, list[str]] = {
     "paper": ["preset=paper"],
+    "best": ["preset=best"],
     "released": ["preset=released"],
     "grpo8": ["preset=grpo", f"{MINI_BATCH}=2"],
     "grpo4": ["preset=grpo", f"{GENERATED}=4", f"{EPOCHS}=2"],

@@ -26,6 +26,8 @@ from avatar_verl.replay.vcrs import ReferenceScores
 
 #: The released code's offset of the buffer's seed from the run's.
 SEED_OFFSET = 17
+#: Completions whose mean reward is "recent" for ``vcrs.prior``: so few that it follows the policy.
+RECENT = 256
 
 
 class ReplayCycle:
@@ -105,7 +107,8 @@ class ReplayCycle:
 
     def context(self, replayed: Sequence[bool], prompt_ids: Sequence[str]) -> ReplayContext:
         """What the advantage estimator must know of a batch, in its order."""
-        reference = self.scores.means(prompt_ids)
+        recent = self.buffer.recent_reward(RECENT)
+        reference = self.scores.shrunk(prompt_ids, recent, self.config.vcrs.prior)
         flags = torch.tensor(list(replayed), dtype=torch.bool)
         return ReplayContext(self.config, flags, torch.from_numpy(reference).float() * flags)
 

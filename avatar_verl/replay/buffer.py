@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -86,6 +87,11 @@ class StratifiedReplay:
     def ids_of(self, prompt_id: str) -> list[int]:
         """Ids of a prompt's entries, oldest first."""
         return list(self._ids_by_prompt.get(prompt_id, ()))
+
+    def recent_reward(self, num: int) -> float:
+        """Mean reward of the newest ``num`` entries; 0 for an empty buffer."""
+        rewards = [entry.reward for entry in islice(reversed(self._entries.values()), num)]
+        return sum(rewards) / len(rewards) if rewards else 0.0
 
     def add(self, entries: Sequence[Entry], scores: ReferenceScores) -> list[Entry]:
         """Insert fresh completions, in order.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,22 @@ class ReferenceScores:
     def means(self, prompt_ids: Iterable[str]) -> npt.NDArray[np.float64]:
         """Rbar of each prompt, [N] float64."""
         return np.fromiter(map(self.mean, prompt_ids), np.float64)
+
+    def shrunk(self, prompt_ids: Sequence[str], towards: float, weight: float) -> npt.NDArray[np.float64]:
+        """Rbar of each prompt as if its window held ``weight`` more rewards of ``towards``, [N] float64.
+
+        Beyond the paper. A prompt visited once whose completions were all right has Rbar = 1, so each of them replayed
+        has the advantage 0: the group without a signal stays without one. Shrunk, its completions have a small one.
+
+        Args:
+            towards: mean reward that stands for all prompts.
+            weight: in rewards, >= 0; 0 gives :meth:`means`, bit for bit.
+        """
+        means = self.means(prompt_ids)
+        if weight == 0:
+            return means
+        counts = np.fromiter(map(self.count, prompt_ids), np.float64)
+        return np.asarray((counts * means + weight * towards) / (counts + weight))
 
     def count(self, prompt_id: str) -> int:
         """Rewards in the prompt's window, 0 to ``window``."""

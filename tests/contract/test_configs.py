@@ -64,6 +64,7 @@ def test_stage_passes_with_its_defaults(stage: str, toy_world: Path) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.startswith("stage")])
 def test_stage_passes_with_every_profile(stage: str, profile: str, toy_world: Path, many_rows: Path) -> None:
+    checked(stage, [*arguments(stage, toy_world, many_rows), f"profile={profile}", "preset=best"])
     config = checked(stage, [*arguments(stage, toy_world, many_rows), f"profile={profile}"])
     assert config["trainer"]["device"] == ("cpu" if profile == "cpu" else "cuda")
 
@@ -98,6 +99,11 @@ def test_presets_differ_in_what_they_say(toy_world: Path) -> None:
     assert found["grpo"]["avatar"]["shaping"]["strength"] == 0.0
     assert found["paper"]["avatar"]["vcrs"]["alpha"] == 0.6
     assert found["released"]["avatar"]["vcrs"]["alpha"] == 1.0
+    best, paper = found["best"]["avatar"], found["paper"]["avatar"]
+    assert {key for key in paper if best[key] != paper[key]} == {"replay", "vcrs"}
+    assert (best["vcrs"]["prior"], paper["vcrs"]["prior"]) == (2.0, 0.0)
+    assert [best["replay"][key] for key in ("on_policy_batches", "off_policy_batches")] == [2, 6]
+    assert found["best"]["actor_rollout_ref"]["rollout"]["n"] == 2
     assert found["released"]["avatar"]["reward"]["weights"] == {"accuracy": 1.0, "format": 0.5}
     weights = found["fs_grpo"]["avatar"]["reward"]["weights"]
     assert {name for name, weight in weights.items() if weight} == {"fs_grpo", "diversity"}

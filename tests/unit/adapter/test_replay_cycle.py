@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from avatar_verl.adapter.estimator import row_advantages
 from avatar_verl.adapter.replay_cycle import ReplayCycle
 from avatar_verl.config import AvatarConfig
 from avatar_verl.replay.entry import Entry
@@ -61,3 +63,21 @@ def test_the_seed_of_the_new_run_decides_what_is_drawn(saved: Path) -> None:
     resumed = ReplayCycle(CONFIG, seed=4)
     resumed.load(saved)
     assert resumed.buffer.get_state()["rng"] != before
+
+
+@pytest.mark.parametrize(("prior", "advantages"), [(0.0, [0.0, 0.0]), (2.0, [0.25, 0.25])])
+def test_a_flat_group_has_a_signal_in_replay_when_its_reference_is_shrunk(
+    prior: float, advantages: list[float]
+) -> None:
+    config = AvatarConfig.from_mapping(
+        {"replay": {"capacity": 40, "min_size": 1}, "vcrs": {"alpha": 1.0, "prior": prior}}
+    )
+    cycle = ReplayCycle(config, seed=3)
+    rows = [entry("right", 1, 1.0), entry("right", 1, 1.0), entry("wrong", 1, 0.0), entry("wrong", 1, 0.0)]
+    success = {"right@1": [1.0, 1.0], "wrong@1": [0.0, 0.0]}
+    cycle.harvest(rows, dict.fromkeys(success, False), success)
+    # Rbar of "right" is 1; the recent mean reward of all is .5: (2 * 1 + 2 * .5) / 4 = .75, and 1 - .75 = .25.
+    context = cycle.context([False, True, True], ["wrong", "right", "right"])
+    found = row_advantages(torch.tensor([1.0, 1.0, 1.0]), np.array(["a", "b", "c"]), context)
+    assert found[1:].tolist() == pytest.approx(advantages)
+    assert context.reference[0] == 0.0, "fresh rows have no reference"

@@ -252,3 +252,13 @@ def test_the_invariant_check_can_fail(full, damage):
     damage(full)
     with pytest.raises(AssertionError, match="invariant broken"):
         full.check_invariants()
+
+
+def test_the_recent_reward_is_that_of_the_newest_entries(make_entry):
+    buffer = new_buffer(capacity=20)
+    assert buffer.recent_reward(3) == 0.0
+    buffer.add([make_entry("m", reward=reward) for reward in (0.0, 0.0, 1.0, 0.5)], three_tiers())
+    assert buffer.recent_reward(3) == 0.5  # (0 + 1 + .5) / 3
+    assert buffer.recent_reward(9) == 0.375
+    buffer.sample(4, step=2)  # being drawn makes no entry newer
+    assert buffer.recent_reward(1) == 0.5

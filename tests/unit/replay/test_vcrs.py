@@ -35,6 +35,16 @@ def test_means_keep_the_order_asked_for_and_repeats():
     assert scores.means(["b", "?", "a", "b"]).tolist() == [0.25, 0.0, 1.0, 0.25]
 
 
+def test_shrunk_scores_leave_no_prompt_at_the_reward_of_all_its_completions():
+    scores = ReferenceScores()
+    scores.update("right", [1.0, 1.0])
+    scores.update("mixed", [1.0, 0.0, 0.0, 1.0])
+    # (2 * 1 + 2 * .4) / 4 = .7; (4 * .5 + 2 * .4) / 6 = 2.8 / 6; a prompt never seen has the common .4.
+    assert scores.shrunk(["right", "mixed", "new"], 0.4, 2.0).tolist() == pytest.approx([0.7, 2.8 / 6, 0.4])
+    asked = ["right", "mixed", "new"]
+    assert scores.shrunk(asked, 0.4, 0.0).tolist() == scores.means(asked).tolist()
+
+
 def test_thresholds_see_every_prompt_once():
     scores = ReferenceScores()
     for i in range(200):  # more than the first block of means
