@@ -142,6 +142,7 @@ def fit(config: DictConfig, run: Path) -> None:
     if config.trainer.device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     use_all_cores()
+    torch.manual_seed(config.trainer.seed)  # of new adapters; whoever started this process may have drawn already
     torch.distributed.init_process_group("gloo" if config.trainer.device == "cpu" else "cpu:gloo,cuda:nccl")
     try:
         trainer = SFTTrainer(config=config)
