@@ -82,7 +82,8 @@ OVERRIDES: dict[str, dict[str, str]] = {
         "_get_worker_extension_cls": "",
     },
     "rollout.OmniReplica": {
-        "__init__": "replica_rank config model_config gpus_per_node is_reward_model is_teacher_model name_suffix"
+        "__init__": "replica_rank config model_config gpus_per_node is_reward_model is_teacher_model name_suffix",
+        "launch_servers": "",
     },
     "trainer.AvatarTrainer": {
         "__init__": "config",

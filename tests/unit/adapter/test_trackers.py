@@ -64,6 +64,9 @@ def test_tensorboard_has_every_number_in_the_runs_folder(logged: Logged, tmp_pat
 
 
 def test_wandb_has_every_number_in_the_runs_folder(logged: Logged, tmp_path: Path) -> None:
+    import wandb
+
+    wandb.teardown()  # its settings of an earlier run in this process
     run = logged("wandb")
     (stored,) = (run / "wandb").glob("offline-run-*/*.wandb")
     records = stored.read_bytes()
