@@ -119,22 +119,23 @@ def table_of(rows: Sequence[Leaves]) -> pa.Table:
     """
     schema = arrow_schema()
     plain: Iterator[Any] = zip(*rows, strict=True)  # in the order of Leaves, which is the schema's
+    return pa.Table.from_arrays([_column(field.type, plain) for field in schema], schema=schema)
 
-    def column(kind: pa.DataType) -> pa.Array:
-        if pa.types.is_struct(kind):
-            return pa.StructArray.from_arrays([column(field.type) for field in kind], fields=list(kind))
-        values = next(plain)
-        if not pa.types.is_list(kind):
-            return pa.array(values, kind)
-        offsets = pa.array([0, *accumulate(map(len, values))], pa.int32())
-        inner = kind.value_type
-        if not pa.types.is_struct(inner):
-            return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(values)), inner), type=kind)
-        parts = [values, *(next(plain) for _ in range(inner.num_fields - 1))]
-        flat = [pa.array(list(chain.from_iterable(part)), field.type) for part, field in zip(parts, inner, strict=True)]
-        return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(flat, fields=list(inner)), type=kind)
 
-    return pa.Table.from_arrays([column(field.type) for field in schema], schema=schema)
+def _column(kind: pa.DataType, plain: Iterator[Any]) -> pa.Array:
+    """The next column of a type, made of as many plain ones as it has leaves."""
+    if pa.types.is_struct(kind):
+        return pa.StructArray.from_arrays([_column(field.type, plain) for field in kind], fields=list(kind))
+    values = next(plain)
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    offsets = pa.array([0, *accumulate(map(len, values))], pa.int32())
+    inner = kind.value_type
+    if not pa.types.is_struct(inner):
+        return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(values)), inner), type=kind)
+    parts = [values, *(next(plain) for _ in range(inner.num_fields - 1))]
+    flat = [pa.array(list(chain.from_iterable(part)), field.type) for part, field in zip(parts, inner, strict=True)]
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(flat, fields=list(inner)), type=kind)
 
 
 def _messages(item: Item, system: str) -> tuple[list[str], list[str]]:
