@@ -171,6 +171,14 @@ def _batch_problems(config: dict[str, Any], rows: int) -> Iterable[str]:
             f"actor.ppo_micro_batch_size_per_gpu ({actor['ppo_micro_batch_size_per_gpu']}) must divide the "
             f"{mini * group // ranks} completions each rank gets of a mini-batch"
         )
+    for name in ("rollout", "ref"):
+        node = config["actor_rollout_ref"].get(name) or {}
+        size = node.get("log_prob_micro_batch_size_per_gpu")
+        if size and not node.get("log_prob_use_dynamic_bsz") and (batch * group // ranks) % size:
+            yield (
+                f"{name}.log_prob_micro_batch_size_per_gpu ({size}) must divide the {batch * group // ranks} "
+                "completions each rank gets of a batch"
+            )
     if ranks % rollout["tensor_model_parallel_size"]:
         yield f"rollout.tensor_model_parallel_size must divide the {ranks} ranks"
     if group < 2:

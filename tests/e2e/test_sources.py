@@ -85,6 +85,8 @@ def trained(mix: Mix, toy_world: Path, tmp_path_factory: pytest.TempPathFactory)
         f"data.train_batch_size={BATCH}",
         f"actor_rollout_ref.actor.ppo_mini_batch_size={BATCH}",
         f"actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu={BATCH}",
+        f"actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu={BATCH}",
+        f"actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu={BATCH}",
         "data.max_response_length=16",
         "trainer.total_training_steps=2",
         "trainer.val_before_train=false",

@@ -61,6 +61,8 @@ def test_a_right_configuration_passes(config: dict[str, Any]) -> None:
         ("actor", "ppo_micro_batch_size_per_gpu", 3, True),
         ("actor", "ppo_mini_batch_size", 3, True),  # 8 prompts are no whole number of them
         ("actor", "ppo_mini_batch_size", 8, False),
+        ("rollout", "log_prob_micro_batch_size_per_gpu", 8, False),  # 8 x 4 / 2 ranks = 16 completions a rank
+        ("rollout", "log_prob_micro_batch_size_per_gpu", 6, True),
         ("rollout", "n", 2, False),
         ("rollout", "n", 1, True),
         ("rollout", "tensor_model_parallel_size", 2, False),
