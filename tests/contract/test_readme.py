@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -44,3 +47,12 @@ def test_the_page_of_keys_is_that_of_the_configuration() -> None:
     command = [sys.executable, "docs/config_keys.py"]
     done = subprocess.run([*command, "--check"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, "docs/configuration.md is out of date: run python docs/config_keys.py"
+
+
+def test_python_3_11_is_enough_in_every_patch_release() -> None:
+    """Debian 12 has 3.11.2; a locked package that wants a later one stops the set-up there."""
+    assert "Python 3.11 and git are enough" in README
+    names = re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / "cpu.lock").read_text(), re.MULTILINE)
+    wanted = {name: importlib.metadata.metadata(name).get("Requires-Python") or "" for name in names}
+    assert len(wanted) > 150
+    assert [name for name, python in wanted.items() if not SpecifierSet(python).contains("3.11.0")] == []
