@@ -13,6 +13,10 @@ from avatar_verl.doctor.__main__ import show, subject_of
 from avatar_verl.doctor.findings import Finding
 
 
+#: Log-probs in passes that divide any rank's completions here.
+SMALL_PASSES = [f"actor_rollout_ref.{name}.log_prob_micro_batch_size_per_gpu=4" for name in ("rollout", "ref")]
+
+
 @pytest.fixture
 def arguments(toy_world: Path) -> list[str]:
     return [
@@ -25,6 +29,7 @@ def arguments(toy_world: Path) -> list[str]:
 def test_what_a_run_needs_is_read_off_its_configuration(arguments: list[str], toy_world: Path) -> None:
     more = [
         "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4",
+        *SMALL_PASSES,
         "trainer.nnodes=2",
         "trainer.n_gpus_per_node=2",
         "run.outputs=/somewhere",
@@ -51,7 +56,7 @@ def test_the_judge_is_looked_at_where_there_is_one(arguments: list[str]) -> None
 
 
 def test_problems_of_the_configuration_are_findings(arguments: list[str]) -> None:
-    _, findings = subject_of("stage1", [*arguments, "data.train_batch_size=5"])
+    _, findings = subject_of("stage1", [*arguments, *SMALL_PASSES, "data.train_batch_size=5"])
     assert [finding.level for finding in findings] == ["fail"]
     assert "data.train_batch_size (5)" in findings[0].detail
 
