@@ -164,10 +164,18 @@ class AnswerConsistencyReward(_Node):
     agree_wrong: float = Field(0.0, ge=0.0, le=1.0, description="wrong answer that stays the same")
 
 
+#: Judge endpoint of a run whose judge verl itself serves; the address is known only once it runs.
+JUDGE_POOL = "pool"
+
+
 class JudgeReward(_Node):
     """A vision language model grades the reasoning. Without an endpoint a rule-based judge stands in, and says so."""
 
-    endpoint: str = Field("", description="base URL of an OpenAI-compatible server, e.g. http://localhost:8000/v1")
+    endpoint: str = Field(
+        "",
+        description="base URL of an OpenAI-compatible server, e.g. http://localhost:8000/v1; pool: verl's own "
+        "reward-model pool (+judge=pool)",
+    )
     model: str = Field("OpenGVLab/InternVL3-2B", description="model name the server knows")
     api_key_env: str = Field("", description="environment variable that holds the API key; empty: no key")
     rubric: Literal["criterion", "released"] = Field(
@@ -191,8 +199,8 @@ class JudgeReward(_Node):
 
     @model_validator(mode="after")
     def _check(self) -> JudgeReward:
-        if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
-            raise ValueError(f"endpoint must start with http:// or https://, got {self.endpoint!r}")
+        if self.endpoint not in ("", JUDGE_POOL) and not self.endpoint.startswith(("http://", "https://")):
+            raise ValueError(f"endpoint must start with http:// or https://, or be {JUDGE_POOL}; got {self.endpoint!r}")
         if self.endpoint and self.timeout_s >= self.budget_s:
             raise ValueError("timeout_s must be below budget_s: a dead judge is noticed by time-outs within the budget")
         if self.on_failure != "absent" and not 0.0 <= self.on_failure <= 1.0:

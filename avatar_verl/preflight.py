@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from avatar_verl.config import AvatarConfig, ConfigError
+from avatar_verl.config import JUDGE_POOL, AvatarConfig, ConfigError, RewardConfig
 from avatar_verl.manifest import is_validated
 from avatar_verl.run_folder import saved_replay
 from avatar_verl.schema import COLUMNS, EXTRA_INFO, RowError, validate_row
@@ -48,6 +48,8 @@ def check_run(config: dict[str, Any]) -> None:
     if avatar is not None and avatar.data.require_validated:
         problems.extend(_validation_problems(config["run"], avatar.media.root))
     if "actor_rollout_ref" in config:
+        if avatar is not None and "reward" in config:
+            problems.extend(_pool_problems(config["reward"]["reward_model"], avatar.reward))
         problems.extend(_batch_problems(config, rows))
         problems.extend(_length_problems(config))
     if problems:
@@ -66,6 +68,21 @@ def _launcher_problems(config: dict[str, Any]) -> Iterable[str]:
         yield f"run.launcher: {launcher!r} is neither torchrun nor ray"
     elif launcher == "torchrun" and config["trainer"]["nnodes"] > 1:
         yield f"trainer.nnodes: {config['trainer']['nnodes']} nodes need run.launcher=ray; torchrun starts one"
+
+
+def _pool_problems(pool: dict[str, Any], reward: RewardConfig) -> Iterable[str]:
+    """A pool that nobody asks, and a judge that asks a pool that is not there or sleeps."""
+    wanted = "judge" in reward.weights and reward.judge.endpoint == JUDGE_POOL
+    if pool["enable"] and not wanted:
+        yield "reward.reward_model.enable: nothing asks verl's reward model; for a judge set +judge=pool"
+    if not wanted:
+        return
+    if not (pool["enable"] and pool["enable_resource_pool"]):
+        yield "avatar.reward.judge.endpoint: verl serves no pool; set +judge=pool, which makes it"
+    if not pool["model_path"]:
+        yield "reward.reward_model.model_path: give the judge's model folder"
+    if pool["rollout"]["free_cache_engine"]:
+        yield "reward.reward_model.rollout.free_cache_engine: must be false; verl would not wake the pool"
 
 
 def _model_problems(config: dict[str, Any]) -> Iterable[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from avatar_verl.adapter.judge_pool import connect_judge
 from avatar_verl.adapter.model_config import write_thinker_config
 from avatar_verl.adapter.placement import Needs, ray_nodes, wait_until_placeable
 from avatar_verl.adapter.trackers import keep_in
@@ -119,6 +120,7 @@ def fit(config: DictConfig) -> None:
     try:
         trainer = get_trainer_cls(config.trainer.v1.trainer_mode)(config=config)
         trainer.init()
+        connect_judge(config, trainer.reward_loop_manager.reward_router_address)
         manager = OmniAgentLoopManager.create(
             workers,
             config=config,

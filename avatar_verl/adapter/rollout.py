@@ -86,10 +86,14 @@ class OmniReplica(vLLMReplica):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.server_class = ray.remote(OmniHttpServer)
+        if not self.is_reward_model:  # a judge is any model that vLLM knows, and gets no weights
+            self.server_class = ray.remote(OmniHttpServer)
 
     async def launch_servers(self) -> None:
         """Launch the servers, or take over those that were launched before the workers were there."""
+        if self.is_reward_model:
+            await super().launch_servers()
+            return
         launched = self._early.pop(self.replica_rank, None)
         if launched is None:
             await super().launch_servers()

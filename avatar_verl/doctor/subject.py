@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avatar_verl.config import AvatarConfig, JudgeReward
+from avatar_verl.config import JUDGE_POOL, AvatarConfig, JudgeReward
 from avatar_verl.doctor import devices, machine, packages, services
 from avatar_verl.doctor.findings import Finding, guarded
 
@@ -57,7 +57,7 @@ class Subject:
             gpus=int(config["trainer"]["n_gpus_per_node"]),
             nodes=int(config["trainer"].get("nnodes", 1)),
             inputs=tuple(inputs),
-            judge=avatar.reward.judge if avatar.reward.judge.endpoint else None,
+            judge=avatar.reward.judge if avatar.reward.judge.endpoint not in ("", JUDGE_POOL) else None,
         )
 
     @property

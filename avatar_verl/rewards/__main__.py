@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from avatar_verl.config import AvatarConfig, ConfigError, RewardConfig
+from avatar_verl.config import JUDGE_POOL, AvatarConfig, ConfigError, RewardConfig
 from avatar_verl.rewards.compose import RewardComposer
 from avatar_verl.rewards.metrics import reward_metrics
 from avatar_verl.rewards.records import read_samples, to_record
@@ -66,7 +66,7 @@ def load_reward_config(path: Path | None) -> RewardConfig:
     """The reward node of a run's YAML, of its ``avatar:`` node, or a bare reward node; the defaults without a file.
 
     Raises:
-        ConfigError: when the file holds no mapping or a wrong value.
+        ConfigError: when the file holds no mapping or a wrong value, or a judge that only a run can ask.
     """
     if path is None:
         return RewardConfig()
@@ -81,7 +81,10 @@ def load_reward_config(path: Path | None) -> RewardConfig:
         node = (tree["avatar"] or {}).get("reward") or {}
     elif "reward" in tree:
         node = tree["reward"] or {}
-    return AvatarConfig.from_mapping({"reward": node}).reward
+    config = AvatarConfig.from_mapping({"reward": node}).reward
+    if "judge" in config.weights and config.judge.endpoint == JUDGE_POOL:
+        raise ConfigError("judge.endpoint: a pool lives as long as its run; give the address of a server, or none")
+    return config
 
 
 def score_all(composer: RewardComposer, samples: Sequence[Sample], console: Console) -> list[RewardBreakdown]:

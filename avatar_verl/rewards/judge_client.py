@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -63,12 +64,11 @@ class JudgeClient:
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._random = random.Random()  # its own, so that the run's seeded draws stay where they are
         key = os.environ.get(settings.api_key_env, "") if settings.api_key_env else ""
-        local = urlsplit(settings.endpoint).hostname in ("localhost", "127.0.0.1", "::1")
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=settings.timeout_s,
             limits=httpx.Limits(max_connections=settings.concurrency),
-            trust_env=not local,  # a cluster's proxy must not stand between us and our own server
+            trust_env=not _is_ours(settings.endpoint),
         )
         self._url = settings.endpoint.rstrip("/") + "/chat/completions"
 
@@ -152,6 +152,15 @@ class JudgeClient:
     async def close(self) -> None:
         """Close connections."""
         await self._http.aclose()
+
+
+def _is_ours(endpoint: str) -> bool:
+    """On this machine or this cluster, by address: a proxy for the world outside must not stand in between."""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return host == "localhost"
 
 
 def _status_error(response: httpx.Response) -> JudgeError:

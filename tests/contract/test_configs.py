@@ -116,6 +116,21 @@ def test_fs_grpo_is_a_stage_and_a_preset(toy_world: Path) -> None:
     assert checked("fs_grpo_cold_start", arguments("fs_grpo_cold_start", toy_world))["run"]["outputs"] == "outputs"
 
 
+def test_the_judge_can_be_verls_own_pool(toy_world: Path) -> None:
+    words = arguments("stage3", toy_world)
+    pool = [*words, "+judge=pool", f"reward.reward_model.model_path={toy_world / 'model'}"]
+    assert checked("stage3", pool)["avatar"]["reward"]["judge"]["endpoint"] == "pool"
+    for wrong, message in (
+        ([*words, "avatar.reward.judge.endpoint=pool"], "verl serves no pool; set +judge=pool"),
+        ([*words, "+judge=pool"], "reward.reward_model.model_path: give the judge's model folder"),
+        ([*pool, "reward.reward_model.enable_resource_pool=false"], "verl serves no pool"),
+        ([*pool, "reward.reward_model.rollout.free_cache_engine=true"], "verl would not wake the pool"),
+        ([*pool, "avatar.reward.judge.endpoint=''"], "nothing asks verl's reward model"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            checked("stage3", wrong)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

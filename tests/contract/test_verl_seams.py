@@ -119,6 +119,7 @@ USED: dict[str, str] = {
     "transformers:Qwen2_5OmniThinkerForConditionalGeneration.get_rope_index": (
         "self input_ids image_grid_thw video_grid_thw attention_mask use_audio_in_video audio_seqlens second_per_grids"
     ),
+    "verl.experimental.reward_loop.reward_model:RewardModelManager.get_router_address": "self",
     "verl.plugin.platform:PlatformRegistry.register": "platform",
     "verl.plugin.platform:get_platform": "",
     "verl.trainer.constants_ppo:get_ppo_ray_runtime_env": "",

@@ -53,6 +53,9 @@ def test_the_judge_is_looked_at_where_there_is_one(arguments: list[str]) -> None
     subject, _ = subject_of("stage1", [*arguments, "avatar.reward.judge.endpoint=http://127.0.0.1:9/v1"])
     assert subject.judge is not None
     assert subject.judge.endpoint == "http://127.0.0.1:9/v1"
+    pool = ["avatar.reward.judge.endpoint=pool", "avatar.reward.weights={judge: 1.0}", "+judge=pool"]
+    subject, _ = subject_of("stage1", [*arguments, *pool, "reward.reward_model.model_path=/models/judge"])
+    assert subject.judge is None, "it is there only while the run is"
 
 
 def test_problems_of_the_configuration_are_findings(arguments: list[str]) -> None:

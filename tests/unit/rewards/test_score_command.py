@@ -66,6 +66,15 @@ def test_as_a_program_lines_go_out_and_the_table_goes_to_standard_error(tmp_path
     assert "right 1" in done.stderr
 
 
+def test_a_judge_that_lives_with_its_run_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("reward: {weights: {judge: 1.0}, judge: {endpoint: pool}}")
+    source = write(tmp_path / "in.jsonl", ROWS[:1])
+    result = CliRunner().invoke(app, ["score", "--file", str(source), "--config", str(config)])
+    assert result.exit_code == 2
+    assert "give the address of a server" in " ".join(result.stderr.split())
+
+
 def test_answer_consistency_needs_what_a_run_has_logged(tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("reward: {weights: {format: 1.0, answer_consistency: 1.0}}")
