@@ -12,7 +12,6 @@ import pytest
 from avatar_verl.doctor.__main__ import show, subject_of
 from avatar_verl.doctor.findings import Finding
 
-
 #: Log-probs in passes that divide any rank's completions here.
 SMALL_PASSES = [f"actor_rollout_ref.{name}.log_prob_micro_batch_size_per_gpu=4" for name in ("rollout", "ref")]
 
