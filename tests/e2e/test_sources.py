@@ -88,6 +88,7 @@ def trained(mix: Mix, toy_world: Path, tmp_path_factory: pytest.TempPathFactory)
         f"actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu={BATCH}",
         f"actor_rollout_ref.ref.log_prob_micro_batch_size_per_gpu={BATCH}",
         "data.max_response_length=16",
+        "avatar.replay.min_size=52",
         "trainer.total_training_steps=2",
         "trainer.val_before_train=false",
         "trainer.test_freq=-1",
