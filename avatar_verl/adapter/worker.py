@@ -37,15 +37,25 @@ def use_all_cores() -> None:
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks_here))
 
 
+def join_ranks() -> None:
+    """Make the process group of a CPU run: gloo, where verl would ask for two backends of one device.
+
+    A rank that is alone meets nobody and takes no port: verl chose one long ago, and another process, such as a rollout
+    server that starts beside this one, may have taken it meanwhile.
+    """
+    if get_device_name() != "cpu" or torch.distributed.is_initialized():
+        return
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = torch.distributed.HashStore() if ranks == 1 else None  # type: ignore[attr-defined]  # a public name
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
+
+
 class OmniTrainingWorker(TrainingWorker):
-    """Starts gloo where verl would ask for two backends of one device, and repairs position ids."""
+    """Joins the ranks before verl does, and repairs position ids."""
 
     def __init__(self, config: Any) -> None:
         use_all_cores()
-        if get_device_name() == "cpu" and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group(
-                "gloo", rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"])
-            )
+        join_ranks()
         super().__init__(config)
 
     def train_mini_batch(self, data: TensorDict) -> TensorDict:

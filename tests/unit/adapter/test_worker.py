@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -63,3 +68,17 @@ def test_no_positions_no_harm() -> None:
 def test_the_colocated_worker_is_built_of_ours() -> None:
     assert OmniActorRolloutRefWorker.actor_worker_cls is OmniTrainingWorker
     assert OmniActorRolloutRefWorker.ref_worker_cls is OmniTrainingWorker
+
+
+def test_a_rank_alone_starts_though_its_port_was_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        own = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
+        code = (
+            "import torch\nfrom avatar_verl.adapter.worker import join_ranks\njoin_ranks()\n"
+            "x = torch.ones(2)\ntorch.distributed.all_reduce(x)\nprint(x.tolist(), torch.distributed.get_world_size())"
+        )
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **own}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[-2] == "[1.0, 1.0] 1"
