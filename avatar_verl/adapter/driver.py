@@ -111,7 +111,7 @@ def fit(config: DictConfig) -> None:
     import transfer_queue as tq
     from verl.trainer.ppo.v1 import get_trainer_cls
 
-    from avatar_verl.adapter.agent_loop import OmniAgentLoopManager, start_workers
+    from avatar_verl.adapter.agent_loop_manager import OmniAgentLoopManager, start_workers
     from avatar_verl.adapter.rollout import launch_early
 
     workers = start_workers(config)

@@ -1,6 +1,6 @@
 """Experience replay around verl's step: what to draw, how a drawn completion becomes a row again, what to keep.
 
-The trainer calls, in this order: :meth:`ReplayCycle.draw` (which entries join this step), ``agent_loop.rebuild`` on the
+The trainer calls, in this order: :meth:`ReplayCycle.draw` (which entries join this step), ``rebuild`` of the agent loop
 workers (features are made there, never here), :meth:`context` for the advantage estimator, and :meth:`harvest` with
 the fresh rows after the update. All randomness and all state live here and are saved with each checkpoint.
 """

@@ -25,7 +25,8 @@ from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1 import register_trainer
 from verl.workers.utils.padding import response_to_nested
 
-from avatar_verl.adapter.agent_loop import REPLAY_SESSION, OmniAgentLoopManager
+from avatar_verl.adapter.agent_loop import REPLAY_SESSION
+from avatar_verl.adapter.agent_loop_manager import OmniAgentLoopManager
 from avatar_verl.adapter.durable import DurableTrainer
 from avatar_verl.adapter.estimator import CONTEXT, row_advantages
 from avatar_verl.adapter.media_samples import log_media

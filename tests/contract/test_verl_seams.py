@@ -24,8 +24,8 @@ OVERRIDES: dict[str, dict[str, str]] = {
         "_run_prompt": "prompt sampling_params trajectory trace",
         "_run_agent_loop": "sampling_params trajectory agent_name trace kwargs",
     },
-    "agent_loop.LateAgentLoopWorker": {"__init__": "args kwargs"},
-    "agent_loop.OmniAgentLoopManager": {"__init__": "args kwargs", "_init_agent_loop_workers": ""},
+    "agent_loop_manager.LateAgentLoopWorker": {"__init__": "args kwargs"},
+    "agent_loop_manager.OmniAgentLoopManager": {"__init__": "args kwargs", "_init_agent_loop_workers": ""},
     "dataset.AvatarDataset": {"_read_files_and_tokenize": "", "__getitem__": "item"},
     "durable.DurableTrainer": {
         "__init__": "config",
