@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from avatar_verl.chat import ChatError
 from avatar_verl.manifest import is_validated, mark_validated, read_manifest, write_manifest
 from avatar_verl.media import MediaError
 from data_prep.files import FileError, Progress, count_rows, iter_rows, parquet_files
 from data_prep.new_folder import new_folder
-from data_prep.teacher.endpoint import Endpoint, EndpointError, EndpointSettings
+from data_prep.teacher.endpoint import Endpoint, EndpointSettings
 from data_prep.teacher.journal import Journal, Reply
 
 TRIES = 3  # requests for one text that is not usable
@@ -141,7 +142,7 @@ async def _ask_one(
     try:
         messages = await asyncio.to_thread(task.request, row)  # decoding would stop the other requests
         journal.add(Reply(key, origin, text=await _converse(messages, row, task, endpoint)))
-    except (MediaError, EndpointError, UnusableText) as error:
+    except (MediaError, ChatError, UnusableText) as error:
         journal.add(Reply(key, origin, reason=error.reason))
 
 

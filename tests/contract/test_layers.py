@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FLOOR_0 = {"types", "schema", "config", "run_folder", "manifest"}
+FLOOR_0 = {"types", "schema", "config", "run_folder", "manifest", "chat"}
 FLOOR_1 = {"maths"}
 FLOOR_2 = {"replay", "rewards", "media"}
 OMNI = {"omni"}  # the model's inputs; over media, under the adapter

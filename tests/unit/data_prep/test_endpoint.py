@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from data_prep.teacher.endpoint import PATIENCE, Endpoint, EndpointDown, EndpointError, EndpointSettings
+from avatar_verl.chat import ChatError
+from data_prep.teacher.endpoint import PATIENCE, Endpoint, EndpointDown, EndpointSettings
 
 
 def reply_with(text: str, finish: str = "stop") -> dict[str, Any]:
@@ -63,7 +64,7 @@ def test_what_cannot_be_had_has_a_reason(server: Any, reply: Any, reason: str, r
 
     (error,) = ask(server, retries=2)
 
-    assert isinstance(error, EndpointError)
+    assert isinstance(error, ChatError)
     assert error.reason == reason
     assert len(server.requests) == requests
 
@@ -73,7 +74,7 @@ def test_a_slow_server_runs_out_of_time(server: Any) -> None:
 
     (error,) = ask(server, retries=0, timeout_s=0.1)
 
-    assert isinstance(error, EndpointError)
+    assert isinstance(error, ChatError)
     assert error.reason == "timeout"
 
 
@@ -104,7 +105,7 @@ def test_no_server_at_all_is_unreachable() -> None:
         async with Endpoint(chosen) as endpoint:
             return await endpoint.ask([], 0.0)
 
-    with pytest.raises(EndpointError) as caught:
+    with pytest.raises(ChatError) as caught:
         asyncio.run(run())
     assert caught.value.reason == "unreachable"
 

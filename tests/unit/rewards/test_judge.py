@@ -40,8 +40,8 @@ def test_right_reply_is_the_mean_of_its_scores(judge_server: Any, make_judge: Ju
         (("status", 429), "judge_http_429"),
         (("late", 1.5), "judge_timeout"),
         (("cut_body",), "judge_unreachable"),
-        (("half_json",), "judge_bad_body"),
-        (("says", None), "judge_bad_body"),
+        (("half_json",), "judge_bad_reply"),
+        (("says", None), "judge_bad_reply"),
     ],
 )
 def test_passing_fault_is_survived_and_a_lasting_one_is_counted(

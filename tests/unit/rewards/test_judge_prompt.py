@@ -68,7 +68,7 @@ def _reply_scores(handler: Any, scores: dict[str, float]) -> None:
         ("The reasoning is good, I give it 0.9.", "stop", "judge_prose"),
         ('Here you are: {"logical_consistency": 1, "cue_use": 1}', "stop", "judge_prose"),
         ('{"logical_consistency": 1, "cue_use": ', "stop", "judge_prose"),
-        ('{"logical_consistency": 1, "cue_use": ', "length", "judge_cut"),
+        ('{"logical_consistency": 1, "cue_use": ', "length", "judge_cut_reply"),
         ('{"logical_consistency": 1}', "stop", "judge_wrong_schema"),
         ('{"logical_consistency": 1, "cue_use": 1, "bonus": 1}', "stop", "judge_wrong_schema"),
         ('{"logical_consistency": "high", "cue_use": 1}', "stop", "judge_wrong_schema"),
