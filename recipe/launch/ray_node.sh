@@ -29,18 +29,30 @@ options=(--block --disable-usage-stats "--num-cpus=${CPU_SLOTS:?}" "--num-gpus=$
     "--min-worker-port=$MIN_WORKER_PORT" "--max-worker-port=$MAX_WORKER_PORT"
     "--dashboard-agent-listen-port=$AGENT_PORT")
 if [ -n "${OBJECT_STORE_BYTES:-}" ]; then options+=("--object-store-memory=$OBJECT_STORE_BYTES"); fi
+own=$head
+[ "$mode" = head ] || own=$(address "$@")
+options+=("--node-ip-address=$own")
 if [ "$mode" = head ]; then
-    options+=(--head "--node-ip-address=$head" "--port=$GCS_PORT" --dashboard-host=127.0.0.1
-        "--dashboard-port=$DASHBOARD_PORT" "--ray-client-server-port=$CLIENT_PORT")
+    options+=(--head "--port=$GCS_PORT" --dashboard-host=127.0.0.1 "--dashboard-port=$DASHBOARD_PORT"
+        "--ray-client-server-port=$CLIENT_PORT")
 else
-    options+=("--address=$head:$GCS_PORT" "--node-ip-address=$(address "$@")")
+    options+=("--address=$head:$GCS_PORT")
 fi
+name="${SLURMD_NODENAME:-$(hostname)} ($mode, $own)"
 folder=${RAY_FOLDER:?}-$mode${SLURM_NODEID:-0}
-"$@" -m ray.scripts.scripts start "${options[@]}" "--temp-dir=$folder" &
+mkdir -p "$folder"
+# Ray greets at length; what it says matters when it ends by itself.
+"$@" -m ray.scripts.scripts start "${options[@]}" "--temp-dir=$folder" --log-color=false >"$folder/said.txt" 2>&1 &
 ray=$!
-trap 'kill -TERM "$ray"' TERM
+echo "$name: Ray starts"
+told=
+trap 'told=1; kill -TERM "$ray"' TERM
 code=0
 wait "$ray" || code=$?
 wait "$ray" || code=$? # a signal ends the first one early
+if [ -z "$told" ]; then
+    echo "$name: Ray ended by itself with code $code; the end of what it said:" >&2
+    tail -n 20 "$folder/said.txt" >&2
+fi
 rm -rf "$folder"
 exit "$code"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.slurm import SlurmCluster
 
 STEPS = 3
 
@@ -40,3 +42,10 @@ def short_run() -> list[str]:
         "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=8",
         "actor_rollout_ref.rollout.agent.num_workers=2",
     ]
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    """Two nodes."""
+    with SlurmCluster(2) as cluster:
+        yield cluster
