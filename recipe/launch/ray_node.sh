@@ -41,6 +41,8 @@ fi
 name="${SLURMD_NODENAME:-$(hostname)} ($mode, $own)"
 folder=${RAY_FOLDER:?}-$mode${SLURM_NODEID:-0}
 mkdir -p "$folder"
+# Ray would wait 30 s for Serve's replicas to move, and SLURM kills what does not end before.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 # Ray greets at length; what it says matters when it ends by itself.
 "$@" -m ray.scripts.scripts start "${options[@]}" "--temp-dir=$folder" --log-color=false >"$folder/said.txt" 2>&1 &
 ray=$!

@@ -21,7 +21,7 @@ case "$*" in
 *health-check*) exit 0 ;;
 *"scripts start"*) exec sleep 600 ;;
 *psutil*) echo 127.0.0.1 ;;
-*doctor*) echo "doctor on $SLURMD_NODENAME: $*"; sleep "${DOCTOR_S:-0}"; exit "${DOCTOR_CODE:-0}" ;;
+*doctor*) echo "doctor on $SLURMD_NODENAME, code of ${PYTHONPATH%%:*}: $*"; sleep "${DOCTOR_S:-0}"; exit "${DOCTOR_CODE:-0}" ;;
 *avatar_verl.main*)
     echo "run at $RAY_ADDRESS: $*"
     [ -e "$OUTPUTS/saved" ] && { echo resumed; exit 0; }
@@ -135,5 +135,5 @@ def test_everything_runs_in_the_container(slurm: SlurmCluster, submit: Submit, t
     bound = f"{ROOT},{tmp_path}/outputs,/models/m,{slurm.folder},/data/a,/data/b,/data/c"
     for node in ("n1", "n2"):
         assert f"container on {node} binds {bound}\n" in batch.log
-        assert f"doctor on {node}" in batch.log
+        assert f"doctor on {node}, code of {ROOT}: -m avatar_verl.doctor stage1 profile=cpu " in batch.log
     assert "apptainer: " not in batch.log
