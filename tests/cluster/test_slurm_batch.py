@@ -21,7 +21,10 @@ case "$*" in
 *health-check*) exit 0 ;;
 *"scripts start"*) exec sleep 600 ;;
 *psutil*) echo 127.0.0.1 ;;
-*doctor*) echo "doctor on $SLURMD_NODENAME, code of ${PYTHONPATH%%:*}: $*"; sleep "${DOCTOR_S:-0}"; exit "${DOCTOR_CODE:-0}" ;;
+*doctor*)
+    echo "doctor on $SLURMD_NODENAME, code of ${PYTHONPATH%%:*}: $*"
+    sleep "${DOCTOR_S:-0}"
+    exit "${DOCTOR_CODE:-0}" ;;
 *avatar_verl.main*)
     echo "run at $RAY_ADDRESS: $*"
     [ -e "$OUTPUTS/saved" ] && { echo resumed; exit 0; }

@@ -6,6 +6,7 @@ the same command that nothing happened to. Needs what ``test_slurm_batch.py`` ne
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def _of_job(number: str) -> Iterator[psutil.Process]:
 class Disturbed:
     """The two jobs of one command."""
 
-    lost: RunResult  # the job whose node was lost; its seconds run from the loss to the end
+    noticed_s: float  # from the loss of a node to the line that says so
+    lost: RunResult  # the job it happened to; its seconds run from that line to the end
     lost_outcome: str
     left: list[str]  # processes that outlived it
     saved_by_lost: list[int]
@@ -103,6 +105,7 @@ def disturbed(
         if process.name() == "raylet" and process.environ()["SLURMD_NODENAME"] == "n2"
     ]
     raylet.kill()
+    noticed = first.wait_for(lambda: "a node of Ray ended before the run did" in first.log)
     lost = stage.result(first, 120)
     left = [str(process) for process in _of_job(first.number)]
     outcome, saved = first.outcome(), stage.saved()
@@ -116,7 +119,7 @@ def disturbed(
     limited, saved_by_limited = second.log, stage.saved()
     slurm("scontrol", "update", f"JobId={second.number}", "TimeLimit=1440")
     slurm.start_now(second.number)
-    return Disturbed(lost, outcome, left, saved, limited, saved_by_limited, stage.result(second, 2 * START_S))
+    return Disturbed(noticed, lost, outcome, left, saved, limited, saved_by_limited, stage.result(second, 2 * START_S))
 
 
 def test_a_run_trains_on_both_nodes(undisturbed: RunResult) -> None:
@@ -128,8 +131,9 @@ def test_a_run_trains_on_both_nodes(undisturbed: RunResult) -> None:
 
 
 def test_a_lost_node_ends_the_job_within_seconds(disturbed: Disturbed) -> None:
-    assert "a node of Ray ended before the run did" in disturbed.lost.output, disturbed.lost.output
+    assert re.search(r"n2 \(join, \S+\): Ray ended by itself", disturbed.lost.output), disturbed.lost.output
     assert disturbed.lost_outcome == "FAILED 4:0"
+    assert disturbed.noticed_s < 30
     assert disturbed.lost.seconds < 60
     assert disturbed.left == []
     assert disturbed.saved_by_lost == [1]
