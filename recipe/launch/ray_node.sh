@@ -48,7 +48,7 @@ export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 ray=$!
 echo "$name: Ray starts"
 told=
-trap 'told=1; kill -TERM "$ray"' TERM
+trap 'told=1; kill -TERM "$ray" 2>/dev/null || true' TERM # srun tells both, and Ray may be gone by now
 code=0
 wait "$ray" || code=$?
 wait "$ray" || code=$? # a signal ends the first one early

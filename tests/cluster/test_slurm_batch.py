@@ -68,13 +68,13 @@ def _started(tmp_path: Path) -> bool:
     return (tmp_path / "outputs" / "started").exists()
 
 
-def test_the_signal_saves_queues_again_and_resumes(slurm: SlurmCluster, submit: Submit, tmp_path: Path) -> None:
+def test_the_time_limit_saves_queues_again_and_resumes(slurm: SlurmCluster, submit: Submit, tmp_path: Path) -> None:
     batch = submit()
     batch.wait_for(lambda: _started(tmp_path))
-    slurm("scancel", "--signal=USR1", "--batch", batch.number)  # as --signal=B:USR1@900 does before the time runs out
+    batch.near_the_limit()
     batch.wait_for(lambda: batch.state == "PENDING")
     first = batch.log
-    slurm.start_now(batch.number)
+    batch.start_again()
     batch.wait_for(lambda: "ended with exit code 0" in batch.log)
 
     phases = [
@@ -96,6 +96,7 @@ def test_the_signal_saves_queues_again_and_resumes(slurm: SlurmCluster, submit: 
     assert "data.seed=7" in first
     assert "resumed" in batch.log.removeprefix(first)
     batch.wait_for(lambda: not list((tmp_path / "outputs").glob(".avatar-*")))  # the token is gone
+    batch.wait_for(lambda: not list(slurm.folder.glob(f"ray-{batch.number}-*")), 30)  # and so is Ray's folder on each node
 
 
 def test_a_lost_node_ends_the_job_at_once(slurm: SlurmCluster, submit: Submit, tmp_path: Path) -> None:

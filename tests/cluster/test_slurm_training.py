@@ -112,13 +112,11 @@ def disturbed(
 
     second = stage.submit()
     second.wait_for(lambda: "stage1: resuming" in second.log or second.ended(), START_S)
-    # The script asks for a signal 900 s before the end, so SLURM now sends it at its next look, within half a minute.
-    slurm("scontrol", "update", f"JobId={second.number}", "TimeLimit=15")
+    second.near_the_limit()
     second.wait_for(lambda: second.state != "RUNNING", START_S)
     second.wait_for(lambda: second.state in ("PENDING", ""))
     limited, saved_by_limited = second.log, stage.saved()
-    slurm("scontrol", "update", f"JobId={second.number}", "TimeLimit=1440")
-    slurm.start_now(second.number)
+    second.start_again()
     return Disturbed(noticed, lost, outcome, left, saved, limited, saved_by_limited, stage.result(second, 2 * START_S))
 
 

@@ -43,6 +43,16 @@ class Batch:
         """As squeue names it; empty: the job has left the queue."""
         return self._slurm.state(self.number)
 
+    def near_the_limit(self) -> None:
+        """Move the time limit so near that SLURM sends its signal at its next look, within half a minute."""
+        # The lead of --signal, as the script has it.
+        self._slurm("scontrol", "update", f"JobId={self.number}", "TimeLimit=15")
+
+    def start_again(self) -> None:
+        """Start a job that was queued again, with the time that it had at first."""
+        self._slurm("scontrol", "update", f"JobId={self.number}", "TimeLimit=1440")
+        self._slurm.start_now(self.number)
+
     def outcome(self) -> str:
         """State and exit code as SLURM remembers them, e.g. ``FAILED 4:0``."""
         shown = self._slurm("scontrol", "show", "job", self.number)
