@@ -59,8 +59,10 @@ def _section(stem: str, result: dict[str, Any]) -> str:
 
 def _script(stem: str) -> str:
     """The script whose name the result's name begins with."""
-    names = [path.stem for path in (ROOT / "bench").glob("*.py") if stem.startswith(path.stem)]
-    return f"bench/{max(names, key=len)}.py" if names else f"bench/ (result {stem})"
+    scripts = [*(ROOT / "bench").glob("*.py"), ROOT / "tests" / "cluster" / "kill_matrix.py"]
+    found = [path for path in scripts if stem.startswith(path.stem)]
+    best = max(found, key=lambda path: len(path.stem), default=None)
+    return str(best.relative_to(ROOT)) if best else f"bench/ (result {stem})"
 
 
 def _is_text(result: dict[str, Any], column: str) -> bool:

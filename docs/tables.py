@@ -1,4 +1,4 @@
-"""Writes the table of the cluster guide: memory by the calculator.
+"""Writes the tables of the cluster guide: memory by the calculator, kills by the last run of the kill matrix.
 
 python docs/tables.py            # rewrite docs/cluster-guide.md
 python docs/tables.py --check    # exit 1 if it would change
@@ -6,6 +6,7 @@ python docs/tables.py --check    # exit 1 if it would change
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from avatar_verl.memory.__main__ import composed, evaluate  # noqa: E402
 from avatar_verl.memory.estimate import GIB, Lines  # noqa: E402
 
 GUIDE = ROOT / "docs" / "cluster-guide.md"
+KILLS = ROOT / "bench" / "results" / "kill_matrix.json"
 GPU_GIB, HOST_GIB = 80.0, 1000.0
 FULL = ["actor_rollout_ref.model.lora_rank=0"]
 COLUMNS = ("weights", "optimiser", "gradients", "gathered weights", "activations", "vision activations", "logits")
@@ -42,7 +44,24 @@ def memory_table() -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"memory": memory_table}
+def kill_table(file: Path = KILLS) -> str:
+    """What became of each kill, and how far the runs' ends were from the undisturbed one's."""
+    result = json.loads(file.read_text())
+    head = ["killed", "in", "of step", "ended by", "after, s", "processes left", "resumed from step", "steps lost"]
+    names = ["target", "phase", "step", "ended_by", "seconds_to_end", "processes_left", "resumed_from", "steps_lost"]
+    rows = [head, ["---"] * len(head), *([str(row[name] or 0) for name in names] for row in result["rows"])]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    found = "; ".join(f"{name}: {_plain(value)}" for name, value in result["settings"].items())
+    return f"{table}\n\n{found}."
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+TABLES: dict[str, Callable[[], str]] = {"memory": memory_table, "kills": kill_table}
 
 
 def rendered(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from avatar_verl.adapter.judge_pool import connect_judge
+from avatar_verl.adapter.liveness import watched
 from avatar_verl.adapter.model_config import write_thinker_config
 from avatar_verl.adapter.placement import Needs, ray_nodes, wait_until_placeable
 from avatar_verl.adapter.trackers import keep_in
@@ -160,11 +161,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check(config)
         OmegaConf.resolve(config)
-        with ThreadPoolExecutor(1) as pool:  # imports go on while Ray and the queue's actors start
-            registered = pool.submit(assert_registered, config)
-            start_cluster(config)  # in this thread: Ray's processes end with the thread that started them
-            registered.result()
-        fit(config)
+        with watched(run):
+            with ThreadPoolExecutor(1) as pool:  # imports go on while Ray and the queue's actors start
+                registered = pool.submit(assert_registered, config)
+                start_cluster(config)  # in this thread: Ray's processes end with the thread that started them
+                registered.result()
+            fit(config)
         export_model(config, run)
         write_json(run / "finished.json", {"steps": config.trainer.total_training_steps})
     except StopAskedError:

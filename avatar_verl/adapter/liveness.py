@@ -1,0 +1,109 @@
+"""Ends the driver soon after a process that it needs has died, whatever the driver is waiting for.
+
+Ray tells whoever waits for a call of a dead actor. verl's synchronous trainer, though, waits for rollouts by polling
+TransferQueue, for ever if the agent loop worker that would put them there is gone; and TransferQueue's clients wait on
+sockets, for minutes if a storage unit is gone and for ever if its controller is. Here a thread asks Ray who died.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from avatar_verl.run_folder import write_json
+
+INTERVAL_S = 2.0
+GRACE_S = 20.0  # from the error in the driver's main thread to the end by force: cleaning up may wait for the dead
+_SIGNAL = signal.SIGUSR2
+
+#: Processes of Ray itself that nothing goes on without; others, such as the dashboard, may be missing.
+_DAEMONS = ("gcs_server", "raylet")
+
+
+class LostProcessError(RuntimeError):
+    """A process of the run died by itself."""
+
+
+def lost_process() -> str:
+    """Who of this run died without being asked to; empty: nobody.
+
+    An actor counts when its process died, for want of memory too, or its node. Ray's own daemons count where this
+    process has started them. Both come from Ray's internals: its public listing of actors needs the dashboard.
+    """
+    import ray
+    from ray._private import state, worker
+
+    node: Any = worker._global_node
+    for kind, process in node.dead_processes() if node else ():
+        if kind in _DAEMONS:
+            return f"Ray's {kind} (pid {process.pid}) died"
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    for actor in state.actors(job_id=job, actor_state_name="DEAD").values():
+        if cause := _died(actor["DeathCause"]):
+            place = f"pid {actor['Pid']} on {actor['Address']['IPAddress']}"
+            return f"the actor {actor['ActorClassName']} ({place}) died: {cause}"
+    return ""
+
+
+def _died(cause: Any) -> str:
+    """Ray's words for a death that nobody asked for; a constructor that fails tells its caller more than we could."""
+    if cause.HasField("oom_context"):
+        return str(cause.oom_context.error_message)
+    context = cause.actor_died_error_context
+    unasked = (context.WORKER_DIED, context.NODE_DIED)
+    if cause.HasField("actor_died_error_context") and context.reason in unasked:
+        return str(context.error_message)
+    return ""
+
+
+@contextmanager
+def watched(run: Path) -> Iterator[None]:
+    """Raise :class:`LostProcessError` inside the block, which the main thread runs, once a process is lost.
+
+    Whoever swallows it, or waits for the dead on the way out, is ended by force :data:`GRACE_S` later, with exit code 1
+    and ``error.json`` in the run's folder.
+    """
+    over = threading.Event()
+    found: list[str] = []
+
+    def fail(_: int, __: FrameType | None) -> None:
+        raise LostProcessError(found[0])
+
+    previous = signal.signal(_SIGNAL, fail)
+    threading.Thread(target=_watch, args=(run, over, found), daemon=True, name="liveness").start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.signal(_SIGNAL, previous)
+
+
+def _watch(run: Path, over: threading.Event, found: list[str]) -> None:
+    import ray
+
+    while not over.wait(INTERVAL_S):
+        try:
+            lost = lost_process() if ray.is_initialized() else ""
+        except Exception:  # Ray is being shut down, or its head does not answer: then who waits for it is told
+            traceback.print_exc()
+            continue
+        if lost and not over.is_set():
+            print(f"[AVATAR] {lost}; the run ends", flush=True)
+            found.append(lost)
+            signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+            threading.Event().wait(GRACE_S)
+            _end(run, lost)
+
+
+def _end(run: Path, lost: str) -> None:
+    print(f"[AVATAR] no end after {GRACE_S:.0f} s: ended by force", flush=True)
+    if not (run / "error.json").exists():
+        write_json(run / "error.json", {"type": LostProcessError.__name__, "message": lost})
+    os._exit(1)
