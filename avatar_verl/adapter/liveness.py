@@ -59,7 +59,7 @@ def _died(cause: Any) -> str:
     context = cause.actor_died_error_context
     unasked = (context.WORKER_DIED, context.NODE_DIED)
     if cause.HasField("actor_died_error_context") and context.reason in unasked:
-        return str(context.error_message)
+        return str(context.error_message).partition(" Some common causes")[0]
     return ""
 
 
