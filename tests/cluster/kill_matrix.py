@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -35,10 +35,11 @@ from support.victims import PHASES, START_UP, WHOLE_JOB, Moment, Watch, find, sa
 
 STAGE = "stage1"
 STEPS = 12
-CHAIN = 7  # kills of one chain, at most
+CHAIN = 10  # kills of one chain, at most
 END_S = 300.0  # a start that neither ends nor gets on for so long after a kill is a finding
 GONE_S = 60.0  # for its last process to be gone then
 START_S = 1500.0  # from a command to its turn, or to its end; idle it takes one minute
+STARTS = 4  # of one command: where a machine is too busy, Ray gives up starting
 
 #: Of 20 kills each of the issue's targets gets three or more. A row of this table is one round.
 ROUNDS = (
@@ -62,7 +63,7 @@ class Kill:
 class Row:
     """What came of it; a row of the table."""
 
-    chain: int
+    chain: str
     target: str
     phase: str
     step: int  # under way; 0: none yet
@@ -72,6 +73,7 @@ class Row:
     processes_left: int
     resumed_from: int
     steps_lost: int
+    failed_starts: int = 0  # before it, by themselves
 
 
 def draw(kills: int, seed: int) -> list[Kill]:
@@ -119,12 +121,16 @@ def make_world(folder: Path) -> Path:
     return folder
 
 
+class FailedStartError(Exception):
+    """A start that ended before anybody killed anything."""
+
+
 class Chain:
     """One command, given again after each death of its run."""
 
-    def __init__(self, number: int, given: list[str], folder: Path) -> None:
-        self.number = number
-        self.outputs = folder / f"chain{number}"
+    def __init__(self, name: str, given: list[str], folder: Path) -> None:
+        self.name = name
+        self.outputs = folder / name
         self._given = given
 
     @property
@@ -132,6 +138,15 @@ class Chain:
         return (self.outputs / STAGE / "latest").resolve()
 
     def disturb(self, kill: Kill, left: int) -> Row:
+        """:meth:`_disturb`, once more where the run ended by itself before its turn came."""
+        for failed in range(STARTS):
+            try:
+                return replace(self._disturb(kill, left), failed_starts=failed)
+            except FailedStartError as error:
+                print(f"{self.name}: {error}", flush=True)
+        raise SystemExit(f"{self.name}: {STARTS} starts ended by themselves")
+
+    def _disturb(self, kill: Kill, left: int) -> Row:
         """Start, kill at the drawn moment, and tell what came of it.
 
         Args:
@@ -152,7 +167,7 @@ class Chain:
             job.end()
         saved = saved_step(self.run / "checkpoints")
         lost = max(0, moment.step - saved)
-        hit = (self.number, kill.target, moment.phase, moment.step, round(began - start, 1))
+        hit = (self.name, kill.target, moment.phase, moment.step, round(began - start, 1))
         return Row(*hit, ended_by, seconds, len(left_over), saved, lost)
 
     def _follow(self, job: Job, moment: Moment, first: int, began: float) -> tuple[str, float]:
@@ -167,9 +182,13 @@ class Chain:
         return _reason(self.run, job), round(time.monotonic() - began, 1)
 
     def finish(self) -> str:
-        """Give the command a last time and wait for the end; returns what went wrong."""
-        result = Job(self._given, self.outputs, STAGE).wait(START_S)
-        return "" if result.code == 0 else f"exit code {result.code}\n{result.output}\n{result.log_tail}"
+        """Give the command until it ends well; returns what went wrong the last time."""
+        for _ in range(STARTS):
+            result = Job(self._given, self.outputs, STAGE).wait(START_S)
+            if result.code == 0:
+                return ""
+            print(f"{self.name}: exit code {result.code}\n{result.output}", flush=True)
+        return f"exit code {result.code}\n{result.output}\n{result.log_tail}"
 
 
 def _wait_for_turn(job: Job, watch: Watch, kill: Kill, step: int) -> tuple[Moment, list[psutil.Process]]:
@@ -183,7 +202,7 @@ def _wait_for_turn(job: Job, watch: Watch, kill: Kill, step: int) -> tuple[Momen
         if victims and (due or missed):
             break
         if job.process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"no {kill.target} to kill in step {step}\n{job.output}\n{job.tail()}")
+            raise FailedStartError(f"no {kill.target} to kill in step {step}\n{job.output}")
         time.sleep(0.02)
     time.sleep(kill.delay * {START_UP: 10.0, "save": 0.1}.get(kill.phase, 1.0))
     return watch.moment(job), victims
@@ -206,14 +225,18 @@ def _reason(run: Path, job: Job) -> str:
 
 
 def undisturbed(given: list[str], folder: Path) -> Path:
-    """The run that nobody disturbs."""
-    outputs = folder / "undisturbed"
-    run = outputs / STAGE / "latest"
-    if not (run / "finished.json").exists():
-        result = Job(given, outputs, STAGE).wait(START_S)
-        if result.code:
-            raise SystemExit(f"the undisturbed run failed\n{result.output}\n{result.log_tail}")
-    return run.resolve()
+    """The run that nobody disturbs.
+
+    Raises:
+        SystemExit: it ended in the middle, or did not begin.
+    """
+    chain = Chain("undisturbed", given, folder)
+    if not (chain.run / "finished.json").exists():
+        if saved_step(chain.run / "checkpoints"):
+            raise SystemExit(f"{chain.outputs} holds half a run: remove it")
+        if problem := chain.finish():
+            raise SystemExit(problem)
+    return chain.run
 
 
 def matrix(kills: list[Kill], folder: Path) -> tuple[list[Row], list[Sameness], list[str]]:
@@ -227,7 +250,7 @@ def matrix(kills: list[Kill], folder: Path) -> tuple[list[Row], list[Sameness], 
     rows = [Row(**line) for line in read_lines(file)]
     same, problems = [], []
     for number, start in enumerate(range(0, len(kills), CHAIN)):
-        chain, its = Chain(number, given, folder), kills[start : start + CHAIN]
+        chain, its = Chain(f"chain{number}", given, folder), kills[start : start + CHAIN]
         for place, kill in enumerate(its):
             if start + place < len(rows):
                 continue
@@ -237,11 +260,11 @@ def matrix(kills: list[Kill], folder: Path) -> tuple[list[Row], list[Sameness], 
             with file.open("a") as out:
                 out.write(json.dumps(asdict(row)) + "\n")
         if not (chain.run / "finished.json").exists() and (problem := chain.finish()):
-            problems.append(f"chain {number}: {problem}")
+            problems.append(f"{chain.name}: {problem}")
             continue
         same.append(compare(chain.run, reference, STEPS))
-        print(f"chain {number}: {same[-1]}", flush=True)
-        problems += [f"chain {number}: {note}" for note in same[-1].notes]
+        print(f"{chain.name}: {same[-1]}", flush=True)
+        problems += [f"{chain.name}: {note}" for note in same[-1].notes]
     problems += [f"{row.target} in {row.phase}: hangs" for row in rows if row.ended_by == "HANGS"]
     problems += [f"{row.target} in {row.phase}: processes are left" for row in rows if row.processes_left]
     return rows, same, problems

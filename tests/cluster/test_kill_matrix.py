@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import sys
+import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
-from support.victims import PHASES, START_UP
+import torch
+from safetensors.torch import save_file
+from support.sameness import Sameness, compare
+from support.victims import PHASES, START_UP, Moment, Watch
+
+from avatar_verl.adapter.replay_cycle import ReplayCycle, make_entry
+from avatar_verl.config import AvatarConfig
+from avatar_verl.run_folder import mark_complete
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +44,74 @@ def test_twenty_kills_hit_all_targets_in_all_phases(kill_matrix: ModuleType, see
     job = groups["whole"] + groups["driver"] + groups["command"]
     ray = groups["Ray"] + groups["raylet"]
     assert min(groups["rollout"], groups["FSDP"], groups["reward"], groups["queue"], ray, job) >= 3
+
+
+@dataclass
+class _Started:
+    """What :class:`Watch` looks at of a start."""
+
+    folder: Path
+
+
+def test_the_moment_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
+    """Resumed from step 2, behind a save of step 3 that was cut off."""
+    run = tmp_path / "stage1" / "latest"
+    checkpoints, log = run / "checkpoints", run / "log.txt"
+    for step in (2, 3):
+        (checkpoints / f"global_step_{step}" / "actor").mkdir(parents=True)
+        (checkpoints / f"global_step_{step}" / "actor" / "weights").write_text("w")
+    mark_complete(checkpoints / "global_step_2", {})
+    log.write_text("Training Progress: 100%\n")  # of the start before
+    watch, job = Watch(tmp_path, "stage1"), _Started(run)
+    assert watch.moment(job) == Moment(0, START_UP)
+    with log.open("a") as file:
+        file.write("Training Progress: 0%\n")
+    assert watch.moment(job) == Moment(3, "generation")
+    (run / "samples.jsonl").write_text('{"step": 3, "split": "train"}\n')
+    assert watch.moment(job) == Moment(3, "update")
+    os.utime(checkpoints / "global_step_3" / "actor" / "weights")
+    assert watch.moment(job) == Moment(3, "save")
+    mark_complete(checkpoints / "global_step_3", {})
+    assert watch.moment(job) == Moment(4, "generation")
+
+
+def _finished(folder: Path, reward: float = 0.5, text: str = "a", weight: float = 1.0, entries: int = 2) -> Path:
+    """A run of one step with all that :func:`compare` looks at."""
+    checkpoint = folder / "checkpoints" / "global_step_1"
+    (checkpoint / "actor" / "huggingface").mkdir(parents=True)
+    save_file({"w": torch.tensor([weight])}, checkpoint / "actor" / "huggingface" / "model.safetensors")
+    metrics = {"step": 1, "time": time.time(), "timing_s/step": time.time(), "reward": reward}
+    (folder / "metrics.jsonl").write_text(json.dumps(metrics) + "\n")
+    sample = {"step": 1, "prompt_id": "p", "session": 0, "completion": text, "hint": ""}
+    (folder / "samples.jsonl").write_text(json.dumps(sample) + "\n")
+    cycle = ReplayCycle(AvatarConfig(), seed=0)
+    row = {"prompt_id": "p", "group": "g", "max_global_steps": 0, "hint_used": False, "messages": "[]", "media": []}
+    row.update(reward_extra_info={}, replay_row="{}")
+    kept = [make_entry(row, [1, 2], [-0.5, -0.25], None, reward, 0.0) for _ in range(entries)]
+    cycle.harvest(kept, {"g": False}, {"g": [1.0]})
+    cycle.save(checkpoint / "avatar", 1)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"text": "b"}, ["step 1: other completions"]),
+        ({"entries": 3}, ["other entries in the replay buffer"]),
+    ],
+)
+def test_two_runs_that_said_or_kept_other_things_differ(
+    changed: dict[str, Any], words: list[str], tmp_path: Path
+) -> None:
+    found = compare(_finished(tmp_path / "one", **changed), _finished(tmp_path / "other"), 1)
+    assert found.notes == words
+
+
+def test_two_runs_with_other_numbers_differ_by_as_much(tmp_path: Path) -> None:
+    other = _finished(tmp_path / "other")
+    assert compare(_finished(tmp_path / "same"), other, 1) == Sameness(compared=2)
+    found = compare(_finished(tmp_path / "one", reward=0.75, weight=1.5), other, 1)
+    assert (found.metrics, found.weights, found.notes) == (0.25, 0.5, [])
 
 
 @pytest.mark.e2e
