@@ -46,6 +46,8 @@ def memory_table() -> str:
 
 def kill_table(file: Path = KILLS) -> str:
     """What became of each kill, and how far the runs' ends were from the undisturbed one's."""
+    if not file.exists():
+        return "Not measured yet."
     result = json.loads(file.read_text())
     head = ["killed", "in", "of step", "ended by", "after, s", "processes left", "resumed from step", "steps lost"]
     names = ["target", "phase", "step", "ended_by", "seconds_to_end", "processes_left", "resumed_from", "steps_lost"]
