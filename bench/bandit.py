@@ -19,13 +19,12 @@ import argparse
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from bandit_world import VISITS, World
+from curves import at, by_arm, fresh_to, join, plot, spread
 from record import machine, report, results_folder
 
 from avatar_verl.adapter.estimator import ReplayContext, row_advantages
@@ -164,38 +163,17 @@ def run(name: str, world_name: str, seed: int, budget: int) -> dict[str, Any]:
     curve, seen = [(0, 0, *world.accuracy())], []
     for step in range(1, steps + 1):
         groups = world.generate(next(batches), arm.on, step)
-        fresh = [entry for group in groups for entry in group]
-        visits = [(group[0].group, group[0].prompt_id, [entry.reward for entry in group]) for group in groups]
-        drawn = cycle.draw(step, len(visits), visits)
-        rows = fresh + [entry for entry, _ in drawn]
-        labels = np.array([entry.group for entry in fresh] + [label for _, label in drawn], dtype=object)
-        context = cycle.context([False] * len(fresh) + [True] * len(drawn), [row.prompt_id for row in rows])
+        rows, labels, _, context = join(cycle, step, groups)
         advantages = advantages_of(arm, rows, labels, context, world)
         if step % 5 == 0:
             seen.append(observe(rows, advantages, context, world))
         for _ in range(arm.epochs):
             world.update(rows, advantages.float())
-        success = {group: rewards for group, _, rewards in visits}
-        cycle.harvest(fresh, dict.fromkeys(success, False), success)
+        success = {group[0].group: [entry.reward for entry in group] for group in groups}
+        cycle.harvest(rows[: arm.on * VISITS], dict.fromkeys(success, False), success)
         if step * POINTS // steps > (step - 1) * POINTS // steps:
             curve.append((step * VISITS * arm.on, 2 * step * arm.epochs, *world.accuracy()))
     return {"arm": name, "seed": seed, "curve": curve, "seen": seen}
-
-
-def fresh_to(run: dict[str, Any], level: float, column: int) -> float:
-    """Fresh completions at which a curve first reaches a level, by straight lines; infinite when it never does."""
-    points = [(point[0], point[column]) for point in run["curve"]]
-    for (x0, y0), (x1, y1) in pairwise(points):
-        if y1 >= level:
-            return x0 + (x1 - x0) * max(0.0, (level - y0) / (y1 - y0))
-    return float("inf")
-
-
-def spread(values: list[float], name: str, digits: int) -> dict[str, float | None]:
-    """Median, lowest and highest; None for what was never reached."""
-    ordered = sorted(values)
-    found = {name: statistics.median(ordered), f"{name}, lowest": ordered[0], f"{name}, highest": ordered[-1]}
-    return {key: round(value, digits) if np.isfinite(value) else None for key, value in found.items()}
 
 
 def late(run: dict[str, Any], name: str) -> float:
@@ -206,11 +184,11 @@ def late(run: dict[str, Any], name: str) -> float:
 
 def summarise(runs: list[dict[str, Any]], level: float, reference: str) -> list[dict[str, Any]]:
     """A row an arm. The first target is a level on the trained prompts, the second what GRPO of 8 ends at, held out."""
-    by_arm = {name: [run for run in runs if run["arm"] == name] for name in dict.fromkeys(run["arm"] for run in runs)}
-    goal = statistics.median(run["curve"][-1][3] for run in by_arm.get(reference, runs))
+    arms = by_arm(runs)
+    goal = statistics.median(run["curve"][-1][3] for run in arms.get(reference, runs))
     equal = min(run["curve"][-1][1] for run in runs)
     rows = []
-    for name, own in by_arm.items():
+    for name, own in arms.items():
         flat, groups = (sum(seen[key] for run in own for seen in run["seen"]) for key in ("zero_std", "fresh"))
         rows.append(
             {
@@ -219,7 +197,7 @@ def summarise(runs: list[dict[str, Any]], level: float, reference: str) -> list[
                 **spread([fresh_to(run, goal, 3) for run in own], f"fresh to {reference}'s end", -2),
                 **spread([run["curve"][-1][2] for run in own], "end", 3),
                 **spread([run["curve"][-1][3] for run in own], "held out", 3),
-                "held out at equal steps": round(statistics.median(at_steps(run, equal) for run in own), 3),
+                "held out at equal steps": round(statistics.median(at(run, equal, 1, 3) for run in own), 3),
                 "flat groups": round(flat / groups, 3),
                 "of them rescued": round(sum(s["rescued"] for run in own for s in run["seen"]) / max(1.0, flat), 3),
                 "rows with signal": round(statistics.mean(s["signal"] for run in own for s in run["seen"]), 2),
@@ -228,16 +206,10 @@ def summarise(runs: list[dict[str, Any]], level: float, reference: str) -> list[
     return rows
 
 
-def at_steps(run: dict[str, Any], steps: int) -> float:
-    """Held-out accuracy after so many optimiser steps."""
-    return float(np.interp(steps, [point[1] for point in run["curve"]], [point[3] for point in run["curve"]]))
-
-
 def explain(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row an arm of the world `drift`: how far accuracy falls back, and what replayed rows do in the second half."""
     rows = []
-    for name in dict.fromkeys(run["arm"] for run in runs):
-        own = [run for run in runs if run["arm"] == name]
+    for name, own in by_arm(runs).items():
         rows.append(
             {
                 "arm": name,
@@ -257,28 +229,6 @@ def deepest_fall(run: dict[str, Any]) -> float:
     """Largest loss of accuracy since the best point before."""
     accuracy = np.array([point[2] for point in run["curve"]])
     return float((np.maximum.accumulate(accuracy) - accuracy).max())
-
-
-def plot(runs: list[dict[str, Any]], column: int, ylabel: str, file: Path) -> None:
-    """Medians over seeds, and the range of the seeds as a band."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    names = list(dict.fromkeys(run["arm"] for run in runs))
-    for number, name in enumerate(names):
-        curves = np.array([run["curve"] for run in runs if run["arm"] == name])
-        style = {"color": f"C{number % 10}", "linestyle": "--" if number >= 10 else "-"}
-        axes.plot(curves[0, :, 0], np.median(curves[:, :, column], axis=0), label=name, **style)
-        axes.fill_between(
-            curves[0, :, 0], curves[:, :, column].min(axis=0), curves[:, :, column].max(axis=0), alpha=0.08, **style
-        )
-    axes.set(xlabel="fresh completions", ylabel=ylabel)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-    figure.savefig(file, metadata={"Software": None})
 
 
 def main() -> None:

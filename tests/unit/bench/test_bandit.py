@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -14,16 +12,10 @@ import torch
 
 from avatar_verl.adapter.estimator import ReplayContext
 
-BENCH = Path(__file__).resolve().parents[3] / "bench"
-
 
 @pytest.fixture(scope="module")
-def bandit() -> ModuleType:
-    sys.path.insert(0, str(BENCH))  # its scripts import each other by name
-    try:
-        return importlib.import_module("bandit")
-    finally:
-        sys.path.remove(str(BENCH))
+def bandit(bench: Callable[[str], ModuleType]) -> ModuleType:
+    return bench("bandit")
 
 
 def curve(*accuracies: float) -> dict[str, Any]:
