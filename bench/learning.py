@@ -4,10 +4,12 @@
     python bench/learning.py --arms paper grpo8 grpo4 --seeds 5
     python bench/learning.py --arms grpo4 --seeds 2 --add      # only what learning_runs.json has not yet
 
-Every arm starts from the same cold start. Once replay has begun, all arms train on 64 rows a step in four optimiser
-steps of 16: GRPO of 4 goes over its 32 rows twice, because a smaller group saves completions on its own and only this
-comparison credits replay. A prompt is visited once, so scope `prompt` and hints that wait for
-repeated failures have nothing to work on here; `--prompts 64` visits 64 prompts again and again.
+Every arm starts from the same cold start. Once replay has begun, all arms train on 64 rows a step: GRPO of 4 goes over
+its 32 rows twice, because a smaller group saves completions on its own and only this comparison credits replay. The
+number of optimiser steps is the preset's: verl counts a mini-batch in prompts, so a step of `paper` makes two of 32
+rows, of `best` one of 64, of the GRPO arms four of 16. `bench/toy.py` compares at equal optimiser steps. A prompt is
+visited once, so scope `prompt` and hints that wait for repeated failures have nothing to work on here; `--prompts 64`
+visits 64 prompts again and again.
 Writes bench/results/learning.json, learning_runs.json and learning.png.
 """
 
