@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -20,6 +22,8 @@ _SECRET_KEY = re.compile(
     r"(^|[._-])(api_?key|secret|secret_?key|access_?key|password|passwd|auth_?token)$", re.IGNORECASE
 )
 _SECRET_IN_URL = re.compile(r"^[a-z]+://[^/@:]*:[^/@]+@", re.IGNORECASE)
+#: Trackers that are packages of their own names.
+_TRACKERS = ("tensorboard", "wandb", "mlflow", "swanlab", "trackio", "clearml")
 _LOOK_AT = 64  # rows of each file that are checked here; the data set checks all of them
 _NAMED = 3  # files of one message
 
@@ -40,6 +44,7 @@ def check_run(config: dict[str, Any]) -> None:
     problems.extend(_model_problems(config))
     problems.extend(_secrets(config))
     problems.extend(_launcher_problems(config))
+    problems.extend(_tracker_problems((config.get("trainer") or {}).get("logger")))
     before = len(problems)
     rows = _file_problems("run.train_files", config["run"]["train_files"], problems)
     if not rows and len(problems) == before:
@@ -68,6 +73,16 @@ def _launcher_problems(config: dict[str, Any]) -> Iterable[str]:
         yield f"run.launcher: {launcher!r} is neither torchrun nor ray"
     elif launcher == "torchrun" and config["trainer"]["nnodes"] > 1:
         yield f"trainer.nnodes: {config['trainer']['nnodes']} nodes need run.launcher=ray; torchrun starts one"
+
+
+def _tracker_problems(names: Any) -> Iterable[str]:
+    """verl goes on without MLflow where it is missing, and says so in the log only."""
+    for name in _as_list(names):
+        local = name == "mlflow" and "MLFLOW_TRACKING_URI" not in os.environ
+        if name in _TRACKERS and importlib.util.find_spec(name) is None:
+            yield f"trainer.logger: {name} is not installed here; pip install {name}, or leave it out"
+        elif local and importlib.util.find_spec("sqlalchemy") is None:
+            yield "trainer.logger: mlflow-skinny has no store; pip install mlflow, or set MLFLOW_TRACKING_URI"
 
 
 def _pool_problems(pool: dict[str, Any], reward: RewardConfig) -> Iterable[str]:

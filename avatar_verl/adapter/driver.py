@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     write_thinker_config(config.actor_rollout_ref.model.path, config.actor_rollout_ref.model.hf_config_path)
     (run / "error.json").unlink(missing_ok=True)
-    keep_in(run)
+    keep_in(run, config.trainer.logger, config.trainer.project_name)
     import ray
 
     try:

@@ -35,12 +35,15 @@ class DurableTrainer(PPOTrainerSync):
     def __init__(self, config: Any) -> None:
         self._step_metrics: dict[str, Any] = {}  # of the step that is under way; verl adds to it
         self._saved_for_stop = False
+        self.first_logged = 0  # step of the first metrics that this start logs
+        self.owes_metrics = False  # those of the checkpoint's step are to be logged before anything else
         super().__init__(config)
 
     def _init_dataloader(self) -> None:
         """The first thing verl sets up. The run's files are cut back to the checkpoint before they grow again."""
         self._start = self._find_checkpoint()
         self._metrics_filed = self.run_log.resume_at(-1 if self._start is None else _step_of(self._start))
+        self.first_logged = 0 if self._start is None else _step_of(self._start) + self._metrics_filed
         super()._init_dataloader()
         for split, dataset in (("train", self.train_dataset), ("val", self.val_dataset)):
             total = len(dataset) + len(dataset.bad_rows)
@@ -101,7 +104,7 @@ class DurableTrainer(PPOTrainerSync):
         if trainer.test_freq > 0 and (last or self.global_steps % trainer.test_freq == 0):
             trainer.val_before_train = True  # verl logs it under the checkpoint's step
         else:
-            self.run_log.metrics(self.global_steps, {})
+            self.owes_metrics = True
 
     def on_step_begin(self) -> None:
         if self._saved_for_stop:

@@ -77,11 +77,15 @@ class RunLog:
         """Numbers that belong into the next line of metrics: its step was cut off behind its checkpoint."""
         self._carried = data
 
-    def metrics(self, step: int, data: dict[str, Any]) -> None:
-        """Append one line: the step, the time of day in seconds, and every number."""
-        record = {"step": step, "time": time.time(), **self._carried, **numbers(data)}
-        self._carried = {}
-        append_jsonl(self.folder / "metrics.jsonl", [record])
+    def metrics(self, step: int, data: dict[str, Any]) -> dict[str, Any]:
+        """Append one line: the step, the time of day in seconds, and every number.
+
+        Returns:
+            ``data`` with what was carried: all that belongs to the step.
+        """
+        data, self._carried = {**self._carried, **data}, {}
+        append_jsonl(self.folder / "metrics.jsonl", [{"step": step, "time": time.time(), **numbers(data)}])
+        return data
 
     def drawn(self, prompt_ids: Iterable[str]) -> None:
         """Prompts that are generated from now on: a bad one is known long before the good ones beside it."""

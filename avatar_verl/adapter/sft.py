@@ -175,7 +175,8 @@ def train_rank(run: Path) -> None:
     config.data.avatar = config.avatar
     config.data.bad_rows_file = str(run / "bad_rows.jsonl")
     os.environ["VERL_FILE_LOGGER_PATH"] = str(run / "metrics.jsonl")
-    keep_in(run)
+    if os.environ["RANK"] == "0":  # the one that logs
+        keep_in(run, config.trainer.logger, config.trainer.project_name)
     try:
         fit(config, run)
     except Exception as error:

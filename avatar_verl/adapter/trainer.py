@@ -36,26 +36,12 @@ from avatar_verl.adapter.queued import mute_replayed, put_rewards
 from avatar_verl.adapter.replay_cycle import ReplayCycle, make_entry
 from avatar_verl.adapter.replay_metrics import off_policy_metrics, signal_metrics
 from avatar_verl.adapter.run_log import RunLog
+from avatar_verl.adapter.trackers import LogTee
 from avatar_verl.adapter.trained_log import TrainedRows
 from avatar_verl.adapter.worker import OmniActorRolloutRefWorker
 from avatar_verl.rewards import RewardComposer
 
 logger = logging.getLogger(__name__)
-
-
-class _LogTee:
-    """Writes each step's metrics to the run folder and passes them on to verl's tracking."""
-
-    def __init__(self, tracking: Any, run_log: RunLog) -> None:
-        self._tracking = tracking
-        self._run_log = run_log
-
-    def log(self, data: dict[str, Any], step: int) -> None:
-        self._run_log.metrics(step, data)
-        self._tracking.log(data=data, step=step)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tracking, name)
 
 
 @register_trainer("avatar")
@@ -99,7 +85,9 @@ class AvatarTrainer(DurableTrainer):
 
     @logger.setter
     def logger(self, tracking: Any) -> None:
-        self._logger = _LogTee(tracking, self.run_log)
+        self._logger = LogTee(tracking, self.run_log, self.first_logged)
+        if self.owes_metrics:
+            self._logger.log({}, self.global_steps)
 
     def _build_replay_buffer(self) -> Any:
         """verl's name for the poller of fresh groups; experience replay is ``self.replay``."""

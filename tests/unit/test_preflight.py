@@ -50,6 +50,21 @@ def test_several_nodes_of_a_cold_start_need_ray(config: dict[str, Any]) -> None:
         assert len(problems(start)) == wrong, (launcher, nodes)
 
 
+def test_a_tracker_that_is_not_there_is_named(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    there = {"tensorboard", "wandb", "mlflow"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in there else None)
+    config["trainer"]["logger"] = ["console", "file", "tensorboard", "wandb"]
+    assert problems(config) == []
+    config["trainer"]["logger"] = ["console", "swanlab"]
+    assert problems(config) == ["trainer.logger: swanlab is not installed here; pip install swanlab, or leave it out"]
+    config["trainer"]["logger"] = "mlflow"
+    (problem,) = problems(config)
+    assert "mlflow-skinny has no store" in problem
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there")
+    assert problems(config) == []
+
+
 def test_a_right_configuration_passes(config: dict[str, Any]) -> None:
     assert problems(config) == []
 
