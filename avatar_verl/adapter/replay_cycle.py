@@ -17,12 +17,13 @@ import torch
 
 from avatar_verl.adapter.estimator import ReplayContext
 from avatar_verl.config import AvatarConfig
-from avatar_verl.maths.tiers import assign_tier
+from avatar_verl.maths.tiers import Thresholds, assign_tier
 from avatar_verl.replay import store
 from avatar_verl.replay.buffer import StratifiedReplay
 from avatar_verl.replay.entry import Entry, MediaRef
 from avatar_verl.replay.hints import HintPolicy
 from avatar_verl.replay.vcrs import ReferenceScores
+from avatar_verl.types import Tier
 
 #: The released code's offset of the buffer's seed from the run's.
 SEED_OFFSET = 17
@@ -131,11 +132,13 @@ class ReplayCycle:
         if self.on:
             self.buffer.add(entries, self.scores)
 
-    def tiers(self, prompt_ids: Iterable[str]) -> dict[str, str]:
-        """Tier of each prompt by its reference score among all prompts, as of now."""
-        replay = self.config.replay
-        thresholds = self.scores.thresholds(replay.hard_quantile, replay.medium_quantile)
-        return {prompt_id: assign_tier(self.scores.mean(prompt_id), thresholds) for prompt_id in prompt_ids}
+    def _thresholds(self) -> Thresholds:
+        return self.scores.thresholds(self.config.replay.hard_quantile, self.config.replay.medium_quantile)
+
+    def standings(self, prompt_ids: Iterable[str]) -> dict[str, tuple[Tier, float]]:
+        """Tier of each prompt among all prompts, and the reference score that puts it there, as of now."""
+        thresholds, scores = self._thresholds(), {name: self.scores.mean(name) for name in prompt_ids}
+        return {name: (assign_tier(score, thresholds), score) for name, score in scores.items()}
 
     def metrics(self) -> dict[str, float]:
         """``avatar/replay``, ``avatar/vcrs`` and ``avatar/hint`` of the last step."""
@@ -145,6 +148,10 @@ class ReplayCycle:
         found.update({f"avatar/replay/tier/{tier}": float(n) for tier, n in self.buffer.tier_sizes().items()})
         found.update({f"avatar/replay/left/{reason}": float(n) for reason, n in self.buffer.departures.items()})
         found["avatar/vcrs/prompts"] = float(len(self.scores))
+        if len(self.scores):
+            thresholds = self._thresholds()
+            found["avatar/vcrs/threshold/hard"] = thresholds.hard
+            found["avatar/vcrs/threshold/medium"] = thresholds.medium
         if lift.num_prompts:
             found["avatar/hint/lift"] = lift.lift
             found["avatar/hint/lift_prompts"] = float(lift.num_prompts)

@@ -9,7 +9,7 @@ Letters: B rows of the batch, T response tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -142,13 +142,17 @@ class TrainedRows:
             self._texts[ids[0]] = str(tokenizer.decode(ids))
         return self._texts[ids[0]]
 
-    def records(self, tiers: dict[str, str]) -> list[dict[str, Any]]:
+    def records(self, standings: Mapping[str, tuple[str, float]]) -> list[dict[str, Any]]:
         """The step's rows.
 
         Args:
-            tiers: prompt id -> tier of the prompts that were visited, after this step's rewards.
+            standings: prompt id -> tier and reference score of the prompts that were visited, after this step's
+                rewards. A replayed row has the tier of its entry instead.
         """
-        return [{"step": self._step, "tier": tiers.get(row["prompt_id"], ""), **row} for row in self._rows]
+        return [{"step": self._step, **self._standing(standings.get(row["prompt_id"])), **row} for row in self._rows]
+
+    def _standing(self, found: tuple[str, float] | None) -> dict[str, Any]:
+        return {"tier": ""} if found is None else {"tier": found[0], "score": _short(found[1])}
 
 
 def _choose(keys: Sequence[str], replayed: Sequence[bool], most: int) -> list[int]:

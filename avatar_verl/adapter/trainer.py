@@ -139,7 +139,7 @@ class AvatarTrainer(DurableTrainer):
         with self._timed("harvest"):
             fresh = self._harvest(batch)
         timing_raw.update({f"avatar_{name}": seconds for name, seconds in self._seconds.items()})
-        self.run_log.trained(self.trained.records(self.replay.tiers(self._visits.values())))
+        self.run_log.trained(self.trained.records(self.replay.standings(self._visits.values())))
         if self.avatar.log.media_every and self.global_steps % self.avatar.log.media_every == 0:
             log_media(self.logger, self.global_steps, list(self._samples.values()))
         metrics.update(self._report_metrics)

@@ -90,6 +90,7 @@ def _run_json(run: RunData, series: Series) -> dict[str, Any]:
             "estimator": algorithm.get("adv_estimator", ""),
             "by_std": algorithm.get("norm_adv_by_std_in_grpo", True),
             "alpha": (run.avatar.get("vcrs") or {}).get("alpha", 0.6),
+            "window": (run.avatar.get("vcrs") or {}).get("window", 20),
             "scope": (run.avatar.get("replay") or {}).get("scope", "any"),
             "shaping": run.avatar.get("shaping") or {},
             "weights": (run.avatar.get("reward") or {}).get("weights", {}),

@@ -99,6 +99,12 @@ CHARTS: tuple[Chart, ...] = (
     ),
     Chart(
         "Replay",
+        "Where tiers part",
+        "Reference scores: a prompt up to the lower line is hard, up to the upper one medium, above it easy.",
+        (Line("avatar/vcrs/threshold/hard", "hard up to"), Line("avatar/vcrs/threshold/medium", "medium up to")),
+    ),
+    Chart(
+        "Replay",
         "Age of replayed rows",
         "Steps since they were generated.",
         (Line("avatar/replay/age/mean", "mean"), Line("avatar/replay/age/max", "oldest")),

@@ -95,7 +95,7 @@ class Completions:
                 replayed={name: record[name] for name in ("reference", "age", "from_group", "tier", "hint_used")},
             )
         else:
-            self.groups[row["group"]]["tier"] = record.get("tier", "")
+            self.groups[row["group"]] |= {"tier": record.get("tier", ""), "score": record.get("score")}
         if traced and "tokens" in record:
             row["trace"] = [record["tokens"], record["advantages"], record["log_probs"], record["gaps"]]
 

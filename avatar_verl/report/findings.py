@@ -78,10 +78,10 @@ def _held_out(run: RunData, series: Series) -> Finding | None:
     change, noise = values[-1] - values[0], (errors[0] ** 2 + errors[-1] ** 2) ** 0.5
     said = f"Held-out accuracy went from {values[0]:.3f} to {values[-1]:.3f}"
     if change > noise:
-        return {"level": "good", "text": f"{said}, more than the noise of its clips (+-{noise:.3f})."}
+        return {"level": "good", "text": f"{said}, more than the noise of its clips (±{noise:.3f})."}
     if change < -noise:
-        return _warning(f"{said}: it fell by more than the noise of its clips (+-{noise:.3f}).")
-    return {"level": "note", "text": f"{said}; a change within the noise of its clips (+-{noise:.3f}) shows nothing."}
+        return _warning(f"{said}: it fell by more than the noise of its clips (±{noise:.3f}).")
+    return {"level": "note", "text": f"{said}; a change within the noise of its clips (±{noise:.3f}) shows nothing."}
 
 
 def _parity(run: RunData, series: Series) -> Finding | None:

@@ -103,7 +103,7 @@ function summary(title, curves) {
 
 /**
  * Draw curves into `host`.
- * spec: title, curves [{label, x, y, low, high, colour, dash}], log, stack, axis (name of the x axis), xs (values for the cursor)
+ * spec: title, curves [{label, x, y, low, high, colour, dash}], log, stack, axis (name of the x axis), open (called with the x that is clicked)
  */
 function drawCurves(host, spec) {
   const width = Math.max(240, host.clientWidth || 360);
@@ -113,7 +113,8 @@ function drawCurves(host, spec) {
   const [yLow, yHigh] = extent(curves, spec.log);
   const toX = scale(xLow, xHigh, CHART.left, width - CHART.right);
   const toY = scale(yLow, yHigh, CHART.height - CHART.bottom, CHART.top, spec.log);
-  const drawing = svg('svg', { viewBox: `0 0 ${width} ${CHART.height}`, role: 'img', tabindex: 0, 'aria-label': summary(spec.title, curves) });
+  const opens = spec.open ? '. Enter opens the completions of a step' : '';
+  const drawing = svg('svg', { viewBox: `0 0 ${width} ${CHART.height}`, role: 'img', tabindex: 0, 'aria-label': summary(spec.title, curves) + opens });
   drawAxes(drawing, spec.log ? logTicks(yLow, yHigh) : ticks(yLow, yHigh, 5), ticks(xLow, xHigh, 6), toX, toY, width, spec.axis);
   for (const curve of curves) {
     const kind = `c${curve.colour % CHART.colours}`;
@@ -176,7 +177,12 @@ function addCursor(host, drawing, curves, toX, spec) {
   drawing.addEventListener('pointerleave', hide);
   drawing.addEventListener('blur', hide);
   drawing.addEventListener('focus', () => { if (drawing.matches(':focus-visible')) show(at); });
+  if (spec.open) {
+    drawing.classList.add('opens');
+    drawing.addEventListener('click', () => spec.open(xs[at]));
+  }
   drawing.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && spec.open) spec.open(xs[at]);
     const move = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
     if (!move) return;
     event.preventDefault();

@@ -71,11 +71,18 @@ function chartFigure(chart) {
   figures.drawn.set(figure, () => {
     const curves = curvesOf(chart);
     const stack = chart.kind === 'stack' && figures.runs.length === 1;
-    drawCurves(host, { title: chart.title, curves, log: chart.log, stack, axis: AXES[figures.axis] });
+    drawCurves(host, { title: chart.title, curves, log: chart.log, stack, axis: AXES[figures.axis], open: opener() });
     below.replaceChildren(legend(curves, stack));
     if (values.open) fillTable(values, chart);
   });
   return figure;
+}
+
+/** What a click on a chart over steps does: the completions of that step, of the first run that is shown. */
+function opener() {
+  const run = figures.runs.findIndex((one, number) => !figures.hidden.has(number) && one.fresh.at(-1));
+  if (figures.axis !== 'step' || run < 0) return undefined;
+  return (step) => { location.hash = `#completions?run=${run}&first=${step}&last=${step}`; };
 }
 
 function fillTable(details, chart) {
@@ -145,8 +152,12 @@ function chartControls() {
   const axis = choice(Object.entries(AXES), figures.axis, (value) => { figures.axis = value; place.set('charts', { axis: value }); redraw(); });
   const smooth = choice([[1, 'none'], [5, '5 steps'], [20, '20 steps'], [50, '50 steps']], figures.smooth, (value) => { figures.smooth = Number(value); place.set('charts', { smooth: value }); redraw(); });
   const runs = figures.runs.length < 2 ? [] : figures.runs.map((run, number) => field(run.name, h('input', {
-    type: 'checkbox', checked: true,
-    onchange: (event) => { if (event.target.checked) figures.hidden.delete(number); else figures.hidden.add(number); redraw(); },
+    type: 'checkbox', checked: !figures.hidden.has(number),
+    onchange: (event) => {
+      if (event.target.checked) figures.hidden.delete(number); else figures.hidden.add(number);
+      place.set('charts', { hide: [...figures.hidden].join() });
+      redraw();
+    },
   })));
   return h('div', { class: 'controls' }, field('x axis', axis), field('mean over', smooth), runs);
 }
@@ -161,8 +172,9 @@ function showCharts(section) {
   const { settings } = place.read();
   figures.axis = settings.get('axis') in AXES ? settings.get('axis') : 'step';
   figures.smooth = Number(settings.get('smooth')) || 1;
+  figures.hidden = new Set((settings.get('hide') || '').split(',').filter(Boolean).map(Number));
   const names = [...new Set(figures.charts.map((chart) => chart.section))];
-  section.replaceChildren(h('h1', { id: 'charts-title' }, 'Charts'), chartControls(), ...names.flatMap((name) => {
+  section.replaceChildren(h('h1', { id: 'charts-title' }, 'Charts'), chartControls(), opener() ? h('p', { class: 'note' }, 'A click on a step of a chart, or Enter, opens its completions.') : '', ...names.flatMap((name) => {
     const special = name === 'Advantage' ? specialFigures() : [];
     return [h('h2', {}, name), h('div', { class: 'charts' }, figures.charts.filter((chart) => chart.section === name).flatMap(readable).map(chartFigure), special)];
   }), figures.absent.length ? h('p', { class: 'note' }, `Nothing was recorded for: ${figures.absent.join(', ')}.`) : '');

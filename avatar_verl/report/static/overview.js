@@ -19,7 +19,7 @@ function showOverview(section, runs) {
 }
 
 function whyLink() {
-  return h('p', {}, 'Why did a completion get its advantage? ', h('a', { href: '#completions?split=train&kind=mixed' }, 'Groups whose rewards differ'), ' show it: reward parts with reasons, the sum of each advantage, and every token.');
+  return h('p', {}, 'Why did a completion get its advantage? ', h('a', { href: '#completions?split=train&kind=mixed' }, 'Groups whose rewards differ'), ' show it: reward parts with reasons, the sum of each advantage, and every token. A click on a chart opens the completions of that step.');
 }
 
 function runCard(run, named) {

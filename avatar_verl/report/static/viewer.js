@@ -5,6 +5,8 @@ const viewer = { runs: [], portable: false, loaded: new Map(), limit: 0, form: n
 const PAGE = 60;
 const NARROW = '(max-width: 46rem)';
 const COLOURINGS = [['advantage', 'advantage of each token'], ['gap', 'rollout against trainer'], ['log_prob', 'log-prob of each token'], ['none', 'think and answer only']];
+//: What the colours of each colouring say: [class of the swatch, words].
+const SWATCHES = { advantage: [['p', 'made more likely'], ['m', 'made less likely']], gap: [['g', 'log-probs differ']], log_prob: [['g', 'unlikely']], none: [] };
 //: Why a visit got its prompt's hint, see avatar.hint.
 const HINTS = { always: 'every visit is', zero_streak: 'visit after visit earned nothing', stuck: 'little reward and little change of the policy' };
 //: Place of each quantity in a record's trace, which is [texts, advantages, log-probs, gaps].
@@ -123,11 +125,14 @@ function groupView(run, group) {
   const method = viewer.runs[runNumber()].method;
   const colouring = settings().get('colour') || 'advantage';
   const cards = h('div', { class: 'cards' });
-  const drawCards = (kind) => cards.replaceChildren(...group.rows.map((row, at) => completionCard(row, at, group, method, kind)));
+  const swatches = h('span', { class: 'swatches' });
+  const drawCards = (kind) => {
+    cards.replaceChildren(...group.rows.map((row, at) => completionCard(row, at, group, method, kind)));
+    swatches.replaceChildren(...(SWATCHES[kind] || []).map(([tone, words]) => h('span', {}, h('i', { class: tone }), words)));
+  };
   drawCards(colouring);
   const colours = group.rows.some((row) => row.trace) ? h('div', { class: 'controls' },
-    field('colour by', choice(COLOURINGS, colouring, (value) => { change({ colour: value }); drawCards(value); })),
-    h('span', { class: 'swatches' }, h('span', {}, h('i', { class: 'p' }), 'raised'), h('span', {}, h('i', { class: 'm' }), 'lowered'), h('span', {}, h('i', { class: 'g' }), 'unlikely, or differs'))) : [];
+    field('colour by', choice(COLOURINGS, colouring, (value) => { change({ colour: value }); drawCards(value); })), swatches) : [];
   const title = group.prompt ? group.prompt.question || group.prompt.prompt_id : `Replayed at step ${group.step}`;
   return [
     h('h2', { tabindex: -1, dir: 'auto' }, title), stepButtons(group),
@@ -150,12 +155,33 @@ function stepButtons(group) {
 function promptView(group) {
   const { prompt } = group;
   const facts = [
-    ['prompt', prompt.prompt_id], ['step', `${group.step}, ${group.split === 'val' ? 'held-out' : 'training'}`], ['right answer', prompt.ground_truth],
+    ['prompt', prompt.prompt_id], ['step', `${group.step}, ${group.split === 'val' ? 'held-out' : 'training'}`], ['right answer', rightAnswer(prompt)],
     ['type', [prompt.problem_type, prompt.family, prompt.difficulty, prompt.modality].filter(Boolean).join(', ')],
-    ['tier', group.tier], ['hint', group.hint ? `given: ${HINTS[group.hint] || group.hint}` : ''], ['sound in words', prompt.cues],
+    ['reference score', scoreWords(group)], ['tier', tierWords(group)], ['hint', group.hint ? `given: ${HINTS[group.hint] || group.hint}` : ''], ['sound in words', prompt.cues],
   ].filter(([, value]) => value);
   const options = prompt.options && prompt.options.length ? h('ol', { type: 'A' }, prompt.options.map((option) => h('li', { dir: 'auto' }, option))) : [];
   return h('div', { class: 'prompt' }, h('div', {}, options, h('dl', { class: 'facts' }, facts.map(([name, value]) => [h('dt', {}, name), h('dd', { dir: 'auto' }, value)]))), clips(prompt));
+}
+
+/** A letter with the option that it stands for. */
+function rightAnswer(prompt) {
+  const at = /^[A-Z]$/.test(prompt.ground_truth) ? prompt.ground_truth.charCodeAt(0) - 65 : -1;
+  const option = (prompt.options || [])[at];
+  return option === undefined || option.startsWith(prompt.ground_truth) ? prompt.ground_truth : `${prompt.ground_truth}, ${option}`;
+}
+
+/** How well this prompt does of late: what its replayed completions are compared with, and what its tier comes from. */
+function scoreWords(group) {
+  if (group.score === null || group.score === undefined) return '';
+  return `${brief(group.score)} after this visit, the mean of its last ${viewer.runs[runNumber()].method.window} fresh rewards`;
+}
+
+/** The tier, and between which reference scores it lies at that step. */
+function tierWords(group) {
+  const run = viewer.runs[runNumber()];
+  const [hard, medium] = ['hard', 'medium'].map((name) => (valuesOf(run, `avatar/vcrs/threshold/${name}`) || [])[run.steps.indexOf(group.step)]);
+  if (!group.tier || hard === undefined || hard === null) return group.tier;
+  return `${group.tier}; at step ${group.step} a reference score up to ${brief(hard)} is hard, up to ${brief(medium)} medium`;
 }
 
 function clips(prompt) {
@@ -215,6 +241,13 @@ function whyRow(row, group, method) {
   return `advantage: ${scale}(${brief(row.reward)} \u2212 ${brief(rewards.length > 1 ? mean(rewards) : 0)})${method.by_std ? ` / ${brief(spread)}` : ''} = ${signed(row.advantage)}`;
 }
 
+/** What shaping made of it, token by token. */
+function whyTokens(row) {
+  if (!row.trace || !row.advantage) return '';
+  const [low, high] = row.trace[TRACE.advantage].reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
+  return high - low > 1e-3 ? `its tokens: ${signed(row.advantage > 0 ? low : high)} to ${signed(row.advantage > 0 ? high : low)}, by their place` : `its tokens: ${signed(low)} each`;
+}
+
 /** One completion: numbers, reasons, text with colours, tokens as a table. */
 function completionCard(row, at, group, method, colouring) {
   const from = row.replayed ? `replayed, ${plural(row.replayed.age, 'step')} old, tier ${row.replayed.tier}` : `completion ${at + 1}`;
@@ -222,7 +255,7 @@ function completionCard(row, at, group, method, colouring) {
     h('h3', {}, from, h('span', { class: 'num' }, `reward ${brief(row.reward)}`), group.split === 'val' ? [] : h('span', { class: 'num' }, `advantage ${signed(row.advantage)}`)),
     row.replayed ? h('p', { class: 'soft', dir: 'auto' }, row.prompt.question || row.prompt.prompt_id, ' ', originButton(row, group)) : [],
     h('p', {}, row.parts.map((part) => partChip(part, method)), row.cut ? h('span', { class: 'chip bad' }, 'cut at the length limit') : [], row.replayed && row.replayed.hint_used ? h('span', { class: 'chip' }, 'had a hint') : []),
-    h('p', { class: 'soft num' }, whyReward(row, method), h('br'), whyRow(row, group, method)),
+    h('p', { class: 'soft num' }, [whyReward(row, method), whyRow(row, group, method), whyTokens(row)].filter(Boolean).map((line) => [line, h('br')])),
     h('div', { class: 'text', tabindex: 0, role: 'group', 'aria-label': `Text of ${from}`, dir: 'auto' }, row.trace && colouring !== 'none' ? tokenText(row, colouring) : plainText(row.text)),
     row.trace ? traceNotes(row) : [],
     row.tokens ? h('p', { class: 'soft' }, `${plural(row.tokens, 'token')}, mean log-prob ${brief(row.logProb)}`) : []);
@@ -320,11 +353,11 @@ function history_(run, group) {
     const advantages = own.map((row) => row.advantage).filter((value) => value !== null && value !== undefined);
     const kind = visit.split === 'replay' ? 'replayed' : visit.split === 'val' ? 'held-out' : visit.hint ? 'hinted' : 'training';
     return [visit === group ? h('strong', {}, `step ${visit.step}`) : h('button', { type: 'button', onclick: () => openGroup(visit.number, true) }, `step ${visit.step}`),
-      kind, own.length, mean(own.map((row) => row.reward)), own.filter(failed).length, advantages.map(signed).join(', ')];
+      kind, own.length, mean(own.map((row) => row.reward)), own.filter(failed).length, visit.score ?? null, advantages.map(signed).join(', ')];
   });
   const trained = visits.filter((visit) => visit.split !== 'replay');
   const plot = h('div', { class: 'plot' });
   const figure = h('figure', {}, h('figcaption', {}, h('h3', {}, 'Reward of this prompt over its visits')), plot);
   requestAnimationFrame(() => drawCurves(plot, { title: 'Reward of this prompt over its visits', axis: 'step', curves: [{ label: 'mean reward', x: trained.map((visit) => visit.step), y: trained.map((visit) => visit.mean), colour: 0, dash: 0 }] }));
-  return [h('h2', {}, 'History of this prompt'), trained.length > 1 ? figure : [], table(['visit', 'kind', 'completions', 'mean reward', 'failed', 'advantages'], rows, 'Visits of this prompt')];
+  return [h('h2', {}, 'History of this prompt'), trained.length > 1 ? figure : [], table(['visit', 'kind', 'completions', 'mean reward', 'failed', 'reference score after it', 'advantages'], rows, 'Visits of this prompt')];
 }

@@ -52,6 +52,10 @@ def test_entries_scores_and_hint_records_are_there_and_steps_begin_anew(saved: P
     assert len(drawn) == 3
     assert cycle.metrics()["avatar/replay/age/max"] == 3.0
     cycle.buffer.check_invariants()
+    # Scores .5 and 0: nearest ranks round(.4 x 1) = 0 and round(.75 x 1) = 1 of the sorted two.
+    thresholds = [cycle.metrics()[f"avatar/vcrs/threshold/{name}"] for name in ("hard", "medium")]
+    assert thresholds == [0.0, 0.5]
+    assert cycle.standings(["a", "b"]) == {"a": ("medium", 0.5), "b": ("hard", 0.0)}
 
 
 def test_the_seed_of_the_new_run_decides_what_is_drawn(saved: Path) -> None:

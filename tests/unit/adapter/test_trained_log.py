@@ -54,7 +54,7 @@ def step_of(tokenizer: Any, settings: AvatarConfig, texts: list[str], shaped: bo
     advantages = shape_advantages(torch.tensor([2.0, -1.0, 0.5]), mask, strength)
     per_row = [row[: len(own)] for row, own in zip(advantages, ids, strict=True)]
     rows.collect(KEYS, TAGS, ids, per_row, REWARDS, torch.tensor([0.0, 0.0, 0.2]), tokenizer)
-    return rows.records({"a": "easy"})
+    return rows.records({"a": ("easy", 0.87654)})
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_tokens_spell_the_completion_with_their_log_probs(tokenizer: Any) -> Non
 
 def test_a_replayed_row_says_where_it_comes_from(tokenizer: Any) -> None:
     fresh, _, replayed = step_of(tokenizer, config(), ["a", "b", "a red ball"])
-    assert fresh["tier"] == "easy"
+    assert (fresh["tier"], fresh["score"]) == ("easy", 0.8765)
     assert "replayed" not in fresh
     assert replayed["replayed"] is True
     assert replayed["completion"] == tokenizer.decode(tokenizer.encode("a red ball"))  # without its end token
