@@ -35,7 +35,6 @@ from avatar_verl.media import FrameBudget
 from data_prep.validation.probing import ProbeSettings, probe_one
 
 FOLDER = Path(tempfile.gettempdir()) / "avatar-bench-data"
-CLIPS, ROUNDS = 40, 3
 PAGE = os.sysconf("SC_CLK_TCK")
 
 
@@ -171,7 +170,7 @@ def make_clip(path: Path) -> None:
     decode.make_clip(path)
 
 
-def bench_validate() -> list[dict[str, Any]]:
+def bench_validate(clips: int, rounds: int) -> list[dict[str, Any]]:
     """Two rows of the table."""
     folder = FOLDER / "clips"
     folder.mkdir(parents=True, exist_ok=True)
@@ -179,7 +178,7 @@ def bench_validate() -> list[dict[str, Any]]:
     if not first.exists():
         make_clip(first.with_name("part.mp4"))
         first.with_name("part.mp4").rename(first)
-    paths = [first, *(folder / f"clip_{number:03d}.mp4" for number in range(1, CLIPS))]
+    paths = [first, *(folder / f"clip_{number:03d}.mp4" for number in range(1, clips))]
     for path in paths[1:]:
         if not path.exists():
             shutil.copy(first, path)
@@ -191,39 +190,42 @@ def bench_validate() -> list[dict[str, Any]]:
         "probe": lambda path: probe_one(path.name, settings),
     }
     times: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, call in variants.items():
             start = time.perf_counter()
             for path in paths:
                 call(path)
             times[name].append((time.perf_counter() - start) / len(paths))
     theirs = next(iter(times.values()))
-    rows = []
+    table = []
     for name, spent in times.items():
         faster = [a / b for a, b in zip(theirs, spent, strict=True)]
-        rows.append(
+        table.append(
             {
                 "variant": name,
-                "ms_per_clip": 1e3 * sum(spent) / ROUNDS,
-                "clips_per_s": ROUNDS / sum(spent),
-                "times_faster": sum(faster) / ROUNDS,
+                "ms_per_clip": 1e3 * sum(spent) / rounds,
+                "clips_per_s": rounds / sum(spent),
+                "times_faster": sum(faster) / rounds,
                 "least": min(faster),
             }
         )
-    return rows
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("build", "validate"))
     parser.add_argument("--rows", type=int, nargs="+", default=[500_000, 5_000_000])
+    parser.add_argument("--clips", type=int, default=40, help="of validate")
+    parser.add_argument("--rounds", type=int, default=3, help="of validate")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--note", default="", help="what a reader of the result has to know, e.g. of the machine")
     arguments = parser.parse_args()
     where = machine()
     if arguments.what == "validate":
-        settings = {"clip": "10 s 640x360 at 30 fps, H.264, stereo AAC", "clips": CLIPS, "rounds": ROUNDS}
-        report("data_validate", settings, where, bench_validate())
+        settings = {"clip": "10 s 640x360 at 30 fps, H.264, stereo AAC", "clips": arguments.clips}
+        settings["rounds"] = arguments.rounds
+        report("data_validate", settings, where, bench_validate(arguments.clips, arguments.rounds))
         return
     rows = [bench_build(count, arguments.workers) for count in arguments.rows]
     settings = {"workers": arguments.workers, "sources": list(SOURCES), "load_after": round(os.getloadavg()[0], 2)}

@@ -11,6 +11,7 @@ loaded, else with decord (its own order), and sound with an ffmpeg program (here
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import statistics
@@ -29,7 +30,6 @@ from record import machine, report
 from avatar_verl.media import Decoder, FrameBudget, MediaCache
 
 SECONDS, FPS, WIDTH, HEIGHT, RATE = 60, 30, 1280, 720, 44_100
-ROUNDS = 3
 BUDGET = FrameBudget()
 
 
@@ -117,6 +117,9 @@ def row(name: str, rounds: list[tuple[float, float]], peer_rounds: list[tuple[fl
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    num_rounds = parser.parse_args().rounds
     where = machine()
     folder = Path(tempfile.gettempdir()) / "avatar-bench-decode"
     clip = folder / f"{SECONDS}s_{HEIGHT}p.mp4"
@@ -137,13 +140,13 @@ def main() -> None:
     same = theirs[0].shape == ours[0].shape and len(theirs[1]) == len(ours[1])
     assert same, "the variants do not do the same work"
     rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
-    for _ in range(ROUNDS):
+    for _ in range(num_rounds):
         for name, call in variants.items():
             rounds[name].append(measure(call, clip))
     settings = {
         "clip": f"{SECONDS} s {WIDTH}x{HEIGHT} at {FPS} fps, H.264, key frame every 2 s, stereo AAC",
         "result": f"{len(ours[0])} frames of {ours[0].shape[2]}x{ours[0].shape[1]}, {SECONDS} s of sound",
-        "rounds": ROUNDS,
+        "rounds": num_rounds,
         "mean_pixel_difference": round(float(np.abs(theirs[0] - ours[0]).mean()), 3),
         "max_sample_difference": float(f"{np.abs(theirs[1] - ours[1]).max():.1e}"),
     }

@@ -31,14 +31,14 @@ ARMS: dict[str, list[str]] = {
 }
 
 
-def cold_start() -> Path:
-    """The model that every arm starts from."""
+def cold_start(outputs: Path = ROOT / "outputs", steps: int = 0) -> Path:
+    """The model that every arm starts from; ``steps`` of 0 are its epochs."""
     if not (WORLD / "manifest.json").exists():
         build_toy_world(WORLD, style="adaptive")
-    outputs = ROOT / "outputs"
     newest = outputs / "fs_grpo_cold_start" / "latest"
     if not (newest / "finished.json").exists():
         overrides = [f"run.train_files={WORLD / 'cold_start.parquet'}", f"model.path={WORLD / 'model'}"]
+        overrides += [f"trainer.total_training_steps={steps}"] if steps else []
         watch(outputs, [*overrides, f"run.outputs={outputs}"], stage="fs_grpo_cold_start")
     return newest.resolve() / "model"
 
@@ -115,14 +115,16 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=["fs_grpo"], choices=list(ARMS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--cold-start-steps", type=int, default=0, help="0: its epochs, and kept in outputs/")
     options = parser.parse_args()
     where = machine()
-    model = cold_start()
     runs = []
-    for seed in range(1, options.seeds + 1):
-        for arm in options.arms:
-            runs.append(run_arm(arm, seed, model, options.steps))
-            print(json.dumps(runs[-1]), flush=True)
+    with tempfile.TemporaryDirectory() as scratch:  # a shortened cold start is not kept
+        model = cold_start(Path(scratch) if options.cold_start_steps else ROOT / "outputs", options.cold_start_steps)
+        for seed in range(1, options.seeds + 1):
+            for arm in options.arms:
+                runs.append(run_arm(arm, seed, model, options.steps))
+                print(json.dumps(runs[-1]), flush=True)
     report("fs_grpo", {"steps": options.steps, "held-out answers": "sampled"}, where, [row(run) for run in runs])
     (results_folder() / "fs_grpo_runs.json").write_text(json.dumps(runs, indent=1) + "\n")
     plot(runs, results_folder() / "fs_grpo.png")

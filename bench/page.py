@@ -7,25 +7,31 @@ import json
 from pathlib import Path
 from typing import Any
 
+from quoted import is_quick
+
 from data_prep.html_page import page, paragraph, picture, table
 
 _COLOUR = "#0072b2"
 MOST_PANELS = 4
+QUICK = "Measured at small sizes, to see that every bench still runs. No figure of this page may be quoted."
 
 
 def write_result_page(folder: Path) -> Path:
     """Write ``index.html`` into a folder of ``bench/run_all.py`` and return its path."""
     outcomes = json.loads((folder / "outcomes.json").read_text())
     rows = [[o["command"], o["state"], round(o["seconds"], 1), o["detail"]] for o in outcomes]
-    sections = [table("Commands", ["command", "state", "seconds", "said"], rows)]
-    for file in sorted(folder.glob("*.json")):
-        result = json.loads(file.read_text())
+    results = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    quick = any(is_quick(result) for result in results)
+    sections = [paragraph(QUICK)] if quick else []
+    sections.append(table("Commands", ["command", "state", "seconds", "said"], rows))
+    for result in results:
         if isinstance(result, dict) and result.get("rows"):
             sections += _sections(result)
     for file in sorted(folder.glob("*.png")):
         sections.append(picture(file.stem, file.read_bytes()))
     target = folder / "index.html"
-    target.write_text(page(f"avatar-verl: results of {folder.name}", sections), encoding="utf-8")
+    title = f"avatar-verl: {'quick results, not to be quoted,' if quick else 'results'} of {folder.name}"
+    target.write_text(page(title, sections), encoding="utf-8")
     return target
 
 
@@ -34,7 +40,7 @@ def _sections(result: dict[str, Any]) -> list[str]:
     cells = [["" if row.get(column) is None else row[column] for column in columns] for row in result["rows"]]
     about = {**result.get("machine", {}), **result.get("settings", {})}
     found = [
-        table(result["name"], columns, cells),
+        table(f"{result['name']} (quick)" if is_quick(result) else result["name"], columns, cells),
         paragraph(f"{result['when']}; " + ", ".join(f"{key} {value}" for key, value in about.items())),
     ]
     plot = bars(result["rows"])

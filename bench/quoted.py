@@ -94,12 +94,18 @@ def values_of(content: Any) -> Iterator[float]:
         yield float(content)
 
 
+def is_quick(result: Any) -> bool:
+    """Whether a result was measured at a small size (``run_all.py --quick``), so that it may not be quoted."""
+    return isinstance(result, dict) and bool(result.get("quick"))
+
+
 def missing(row: Quoted, results: Path = RESULTS) -> list[str]:
-    """Numbers of a row that no result file of its script holds."""
+    """Numbers of a row that no result file of its script holds; one of ``run_all.py --quick`` does not count."""
     if not row.figures:
         return []
     files = sorted(results.glob(f"{row.script}*.json"))
-    values = [value for file in files for value in values_of(json.loads(file.read_text()))]
+    results_of = [json.loads(file.read_text()) for file in files]
+    values = [value for result in results_of if not is_quick(result) for value in values_of(result)]
     return [number for number in numbers_of(row.figures) if not is_among(number, values)]
 
 

@@ -18,6 +18,8 @@ from rich.table import Table
 RESULTS = Path(__file__).parent / "results"
 #: Environment variable that sends results elsewhere, as bench/run_all.py does.
 FOLDER_VARIABLE = "AVATAR_BENCH_RESULTS"
+#: Environment variable that marks results as measured at a small size, as bench/run_all.py --quick does.
+QUICK_VARIABLE = "AVATAR_BENCH_QUICK"
 
 
 def results_folder() -> Path:
@@ -75,7 +77,9 @@ def report(name: str, settings: Mapping[str, Any], where: Mapping[str, Any], row
     folder = results_folder()
     folder.mkdir(parents=True, exist_ok=True)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    text = json.dumps({"name": name, "when": when, "machine": where, "settings": settings, "rows": rows}, indent=2)
+    marked = {"quick": True} if os.environ.get(QUICK_VARIABLE) else {}
+    result = {"name": name, **marked, "when": when, "machine": where, "settings": settings, "rows": rows}
+    text = json.dumps(result, indent=2)
     target = folder / f"{name}.json"
     draft = target.with_suffix(".part")
     draft.write_text(text + "\n", encoding="utf-8")

@@ -61,6 +61,33 @@ def test_every_bench_is_listed_once_with_the_words_that_are_quoted() -> None:
     assert len(listed) == len(set(listed))
 
 
+def test_quick_shortens_every_bench_and_none_twice_alike() -> None:
+    whole, quick = (run("run_all.py", "--list", *words).stdout.splitlines() for words in ([], ["--quick"]))
+    assert len(quick) == len(set(quick)) == len(whole)
+    for long, short in zip(whole, quick, strict=True):
+        assert short.startswith(f"{long} "), long
+
+
+def test_a_quick_result_says_so_and_can_be_neither_published_nor_quoted(tmp_path: Path) -> None:
+    done = run("run_all.py", "--quick", "--only", "advantage", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "advantage_2_threads.json").read_text())
+    assert result["quick"] is True
+    assert result["settings"]["rows"] == 256
+    page = (tmp_path / "index.html").read_text()
+    assert "quick results, not to be quoted" in page
+    assert "advantage_2_threads (quick)" in page
+    assert run("run_all.py", "--quick", "--publish").returncode == 2
+    # Nor by a later call without --quick into the same folder.
+    refused = run("run_all.py", "--only", "gpu", "--publish", "--out", str(tmp_path))
+    assert refused.returncode == 2
+    assert "advantage_2_threads.json was measured at a small size" in refused.stdout
+    quoted = "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import quoted; folder = pathlib.Path(sys.argv[2])\n"
+    quoted += "print(quoted.missing(quoted.Quoted('', '', 'advantage', '256 rows'), folder))"
+    command = [sys.executable, "-c", quoted, str(BENCH), str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == "['256']"
+
+
 def test_a_name_that_nothing_has_is_refused(tmp_path: Path) -> None:
     done = run("run_all.py", "--only", "nothing", "--out", str(tmp_path))
     assert done.returncode == 2
