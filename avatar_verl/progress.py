@@ -18,6 +18,8 @@ from rich.text import Text
 #: Steps that the small curves cover, and warnings that stay in view.
 CURVE_STEPS, WARNINGS = 40, 5
 
+_TAIL_BYTES = 4096  # of the log, for its last line
+
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 #: What a line about a step names, and under which key it is found.
@@ -163,7 +165,8 @@ class LiveView:
 
     def _render(self) -> RenderableType:
         if not self._latest:
-            return Text(f"starting, {_clock(time.monotonic() - self._began)} so far; log: {self._log}")
+            head = Text(f"starting, {_clock(time.monotonic() - self._began)} so far; log: {self._log}")
+            return Group(head, Text(last_line(self._log), style="dim", no_wrap=True, overflow="ellipsis"))
         # A bar alone has no end of line; padded by nothing it gets one.
         bar = Padding(ProgressBar(total=self._total or None, completed=self._latest["step"]), 0)
         lines: list[RenderableType] = [self._head(), bar, self._table()]
@@ -193,6 +196,17 @@ class LiveView:
 
     def _number(self, key: str) -> str:
         return f"{self._latest.get(key, 0):,.0f}"
+
+
+def last_line(log: Path) -> str:
+    """The last line with something in it, of a file that another process writes; empty: there is none yet."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").replace("\r", "\n").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def curve(values: list[float]) -> str:

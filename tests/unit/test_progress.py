@@ -96,6 +96,16 @@ def test_the_live_view_shows_step_tiers_throughput_and_warnings() -> None:
     assert len(screen(view).splitlines()) < 16  # old warnings leave
 
 
+def test_before_the_first_step_the_end_of_the_log_is_shown(tmp_path: Path) -> None:
+    view = LiveView(40, tmp_path / "log.txt", Console(file=io.StringIO()))
+    assert "starting" in screen(view)  # no log yet
+    (tmp_path / "log.txt").write_bytes(b"old\n" * 5000 + b"loading 10 %\rloading [bold]90 %" + b"." * 300 + b"\xff\n\n")
+    head, last = screen(view).splitlines()
+    assert "starting" in head
+    assert last.startswith("loading [bold]90 %...")
+    assert len(last) <= 100
+
+
 def test_without_a_terminal_every_nth_step_and_the_last_are_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
