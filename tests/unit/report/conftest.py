@@ -52,7 +52,13 @@ def completion(step: int, visit: int, session: int, right: bool, **about: Any) -
 
 def trained(record: dict[str, Any], advantage: float, with_tokens: bool) -> dict[str, Any]:
     """The line of ``trained.jsonl`` of a fresh completion, shaped by the parabola of strength 0.3."""
-    found = {"step": record["step"], "group": record["group"], "session": record["session"], "tier": "hard"}
+    found = {
+        "step": record["step"],
+        "group": record["group"],
+        "session": record["session"],
+        "tier": "hard",
+        "score": 0.25,
+    }
     found |= {"prompt_id": record["prompt_id"], "reward": record["reward"], "advantage": round(advantage, 4)}
     if with_tokens:
         tokens = [*(word + " " for word in record["completion"].split(" ")), "<|im_end|>"]
@@ -99,6 +105,8 @@ def metrics_of(step: int, samples: list[dict[str, Any]], held_out: list[dict[str
             "avatar/parity/correlation": 0.99999,
             "avatar/replay/tier/easy": float(step),
             "avatar/replay/tier/hard": 2.0 * step,
+            "avatar/vcrs/threshold/hard": 0.5,
+            "avatar/vcrs/threshold/medium": 0.75,
             "actor/entropy": 1.0 / step,
             "timing_s/gen": 2.0,
             "timing_s/step": 3.0,

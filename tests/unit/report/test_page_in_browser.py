@@ -5,6 +5,7 @@ Needs playwright, axe-playwright-python and a Chromium (Debian's package ``chrom
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -56,6 +57,12 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def playwright_error() -> type[Exception]:
+    from playwright.sync_api import Error
+
+    return Error
 
 
 def written(folder: Path, *arguments: str) -> Path:
@@ -209,7 +216,12 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     page = open_page(written(make_run(tmp_path / "run")), "#completions?split=train&kind=mixed&order=oldest&first=2")
     detail = page.locator("#group")
     assert "Mean reward 0.625, standard deviation 0.25 over 4 completions" in detail.inner_text()
+    assert "B, two" in detail.inner_text()  # the letter's own option
+    assert "0.25 after this visit, the mean of its last 20 fresh rewards" in detail.inner_text()
+    assert "hard; at step 2 a reference score up to 0.5 is hard, up to 0.75 medium" in detail.inner_text()
     card = detail.locator(".card").first
+    assert "its tokens: +1.509 to +1.950, by their place" in card.inner_text()
+    assert detail.locator(".swatches").inner_text().split("\n") == ["made more likely", "made less likely"]
     assert "reward: 0.5 \u00d7 accuracy 1 + 0.5 \u00d7 format 1 = 1" in card.inner_text()
     assert "advantage: (1 \u2212 0.625) / 0.25 = +1.500" in card.inner_text()
     assert "accuracy 1: right" in card.inner_text()
@@ -224,7 +236,10 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     assert "+1.950" in tokens.first.get_attribute("title")
     card.locator("tbody tr").first.wait_for()
     assert card.locator("tbody tr").count() == 8
+    page.get_by_label("colour by").select_option("gap")
+    assert detail.locator(".swatches").inner_text() == "log-probs differ"
     page.get_by_label("colour by").select_option("none")
+    assert detail.locator(".swatches").inner_text() == ""
     assert card.locator(".text .think").inner_text() == "<think>I hear beep 0 of prompt 4.</think>"
     assert card.locator(".text .answer").inner_text() == "<answer>B</answer>"
     assert "History of this prompt" in detail.inner_text()
@@ -242,6 +257,32 @@ def test_a_reader_finds_why_a_completion_got_its_advantage(
     # The group of step 1 that it was generated in, with its clip, is one click away.
     detail.get_by_role("button", name="generated at step 1").first.click()
     assert "1, training" in detail.inner_text()
+
+
+def test_a_step_of_a_chart_leads_to_its_completions(
+    make_run: MakeRun, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    """By click and by keyboard; not where the x axis is no step."""
+    page = open_page(written(make_run(tmp_path / "run")), "#charts")
+    figure = page.locator("#part-charts figure", has=page.get_by_role("heading", name="Entropy"))
+    figure.scroll_into_view_if_needed()
+    drawing = figure.get_by_role("img")
+    box = drawing.bounding_box()
+    drawing.click(position={"x": box["width"] - 11, "y": 60})  # the right end of the axis
+    status = page.locator(".list [role=status]")
+    assert status.inner_text().startswith("11 groups")  # step 6: 2 visits, 8 held-out groups, a replay batch
+    assert "first=6&last=6" in page.url
+    page.go_back()
+    drawing.focus()
+    for key in ("ArrowLeft", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_selector("#part-completions:not([hidden])")
+    assert "first=4&last=4" in page.url
+    assert status.inner_text().startswith("3 groups")
+    page.go_back()
+    page.get_by_label("x axis").select_option("hours")
+    drawing.click(position={"x": box["width"] - 11, "y": 60})
+    assert page.url.endswith("#charts?axis=hours")
 
 
 def test_a_cold_start_shows_its_loss_and_promises_no_more(tmp_path: Path, open_page: Callable[..., Any]) -> None:
@@ -352,7 +393,31 @@ def test_a_page_of_a_running_run_keeps_up(make_run: MakeRun, tmp_path: Path, ope
     write_page([read_run(folder)], folder / "report.html", PageOptions(refresh_s=1))
     page = open_page(folder / "report.html")
     assert "2 of 2" in page.locator("dl.facts").inner_text()
+    page.evaluate("location.hash = '#completions?split=val&order=oldest'")
+    page.set_viewport_size({"width": 1000, "height": 400})
+    page.get_by_role("button", name="Next group").press("Enter")
+    shown = page.locator("#group dd").first.inner_text()
+    place = "[window.scrollY, viewer.list.scrollTop]"
+    page.evaluate("window.scrollTo({ top: 90, behavior: 'instant' }); viewer.list.scrollTop = 40")
+    assert page.evaluate(place) == [90, 40]
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "actor/entropy": 0.5}\n')
     write_page([read_run(folder)], folder / "report.html", PageOptions(refresh_s=1))
-    page.locator("dl.facts", has_text="3 of 2").wait_for()
+    for _ in range(100):  # the page's policy allows no expression to be waited for inside it
+        with contextlib.suppress(playwright_error()):  # in the middle of a reload
+            if page.evaluate("data.runs[0].steps.at(-1)") == 3:
+                break
+        page.wait_for_timeout(100)
+    page.wait_for_selector("html[data-ready]")
+    # As the reader left it: part, filters, group and both scroll positions.
+    assert "split=val&order=oldest" in page.url
+    assert page.locator("#group dd").first.inner_text() == shown
+    assert page.evaluate(place) == [90, 40]
+    # Not under the reader's hands.
+    (folder / "finished.json").write_text("{}")
+    write_page([read_run(folder)], folder / "report.html", PageOptions())
+    for _ in range(5):
+        page.keyboard.press("Shift")
+        page.wait_for_timeout(400)
+        assert page.evaluate("data.refresh") == 1
+    page.locator("#pause").wait_for(state="detached", timeout=10_000)  # a finished run's page stands still
