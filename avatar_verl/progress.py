@@ -17,6 +17,8 @@ from rich.text import Text
 
 #: Steps that the small curves cover, and warnings that stay in view.
 CURVE_STEPS, WARNINGS = 40, 5
+#: A terminal of fewer lines may not hold all of the view.
+SHORT = 18
 
 _TAIL_BYTES = 4096  # of the log, for its last line
 
@@ -139,7 +141,7 @@ class LiveView:
     """Step, ETA, reward, accuracy, tiers, throughput and warnings in a few lines that stay in place."""
 
     def __init__(self, total: int, log: Path, console: Console) -> None:
-        self._total, self._log, self._pace = total, log, Pace()
+        self._total, self._log, self._console, self._pace = total, log, console, Pace()
         self._latest: Record = {}
         self._curves: dict[str, deque[float]] = {}
         self._warnings: deque[str] = deque(maxlen=WARNINGS)
@@ -169,9 +171,10 @@ class LiveView:
             return Group(head, Text(last_line(self._log), style="dim", no_wrap=True, overflow="ellipsis"))
         # A bar alone has no end of line; padded by nothing it gets one.
         bar = Padding(ProgressBar(total=self._total or None, completed=self._latest["step"]), 0)
-        lines: list[RenderableType] = [self._head(), bar, self._table()]
-        lines += [Text(f"! {text}", style="yellow") for text in self._warnings]
-        return Group(*lines)
+        warnings = [Text(f"! {text}", style="yellow") for text in self._warnings]
+        if self._console.height < SHORT:  # the end of what does not fit is cut off
+            return Group(self._head(), bar, *warnings, self._table())
+        return Group(self._head(), bar, self._table(), *warnings)
 
     def _head(self) -> Text:
         head = Text(f"step {self._latest['step']:.0f}" + (f"/{self._total}" if self._total else ""), style="bold")

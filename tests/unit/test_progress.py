@@ -96,6 +96,13 @@ def test_the_live_view_shows_step_tiers_throughput_and_warnings() -> None:
     assert len(screen(view).splitlines()) < 16  # old warnings leave
 
 
+@pytest.mark.parametrize(("height", "last"), [(40, "! step 3: 2 bad rows"), (10, "throughput")])
+def test_a_short_terminal_has_the_warnings_on_top(height: int, last: str) -> None:
+    view = LiveView(40, Path("run/log.txt"), Console(file=io.StringIO(), width=100, height=height))
+    view.show(STEP)
+    assert screen(view).splitlines()[-1].startswith(last)
+
+
 def test_before_the_first_step_the_end_of_the_log_is_shown(tmp_path: Path) -> None:
     view = LiveView(40, tmp_path / "log.txt", Console(file=io.StringIO()))
     assert "starting" in screen(view)  # no log yet
