@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from pathlib import Path
@@ -150,10 +151,19 @@ class LiveView:
 
     def __enter__(self) -> LiveView:
         self._live.start()
+        self._before = signal.signal(signal.SIGWINCH, self._resized)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGWINCH, self._before)
         self._live.stop()
+
+    def _resized(self, *_: object) -> None:
+        """Draw anew on an empty screen: the terminal has broken the old lines, and nobody knows where they are now."""
+        self._live.stop()
+        self._console.clear()
+        self._live.vertical_overflow = "ellipsis"  # stop() shows all of it for good
+        self._live.start()
 
     def show(self, record: Record) -> None:
         """Take over the numbers of a step; a number that it lacks (held-out accuracy) keeps its last value."""
@@ -173,7 +183,7 @@ class LiveView:
         bar = Padding(ProgressBar(total=self._total or None, completed=self._latest["step"]), 0)
         warnings = [Text(f"! {text}", style="yellow") for text in self._warnings]
         if self._console.height < SHORT:  # the end of what does not fit is cut off
-            return Group(self._head(), bar, *warnings, self._table())
+            return Group(self._head(), bar, *warnings[-2:], self._table())
         return Group(self._head(), bar, self._table(), *warnings)
 
     def _head(self) -> Text:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +136,36 @@ with make_view(4, 1, Path("log.txt")) as view:
 """
 
 
-def test_a_real_terminal_gets_the_live_view() -> None:
+RESIZED = """
+import fcntl, os, signal, struct, sys, termios, time
+from pathlib import Path
+from avatar_verl.progress import make_view
+with make_view(4, 1, Path("log.txt")) as view:
+    view.show({"step": 1, "avatar/train/reward": 0.25})
+    time.sleep(0.6)
+    fcntl.ioctl(sys.stdout.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", 20, 60, 0, 0))
+    os.kill(os.getpid(), signal.SIGWINCH)
+    view.show({"step": 2, "avatar/train/reward": 0.75})
+    time.sleep(0.6)
+"""
+
+
+def test_a_terminal_that_changes_its_size_is_drawn_anew() -> None:
+    text = terminal_output(RESIZED)
+    before, cleared, after = text.rpartition("\x1b[2J")
+    assert cleared
+    assert "step 1/4" in before
+    assert "step 2/4" in after
+    assert "step 1/4" not in after
+
+
+def terminal_output(script: str) -> str:
+    """What a script writes onto a terminal."""
     outer, inner = pty.openpty()
-    variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=inner, env=variables)
+    variables = {**os.environ, "TERM": "xterm-256color"}
+    variables.pop("COLUMNS", None)
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=inner, env=variables)
     os.close(inner)
     seen = b""
     try:
@@ -145,7 +174,11 @@ def test_a_real_terminal_gets_the_live_view() -> None:
     except OSError:  # the terminal's other end is gone
         pass
     assert process.wait() == 0
-    text = seen.decode()
+    return seen.decode()
+
+
+def test_a_real_terminal_gets_the_live_view() -> None:
+    text = terminal_output(SCRIPT)
     assert "a word in between" in text
     assert "\x1b[" in text  # it moves on the screen
     assert "▁▃▆█" in text
