@@ -40,7 +40,11 @@ def write_page(runs: list[RunData], out: Path, options: PageOptions) -> None:
         out: the HTML file; links to clips are relative to its folder.
         options: what it holds.
     """
-    links = MediaLinks(out, options.embed_bytes, options.portable)
+    write_text(out, render_page(**page_content(runs, MediaLinks(out, options.embed_bytes, options.portable), options)))
+
+
+def page_content(runs: list[RunData], links: MediaLinks, options: PageOptions) -> dict[str, Any]:
+    """What :func:`~avatar_verl.report.page.render_page` makes a page of: its title, data and completions."""
     series = [build_series(run) for run in runs]
     keys = {key for one in series for key in one.values}
     charts = shown(keys)
@@ -61,7 +65,7 @@ def write_page(runs: list[RunData], out: Path, options: PageOptions) -> None:
         )
         completions.append(read_completions(run, selection, links))
     title = " and ".join(run.name for run in runs) if len(runs) < 3 else f"{len(runs)} runs"
-    write_text(out, render_page(f"{title} - avatar-verl report", data, completions))
+    return {"title": f"{title} - avatar-verl report", "data": data, "completions": completions}
 
 
 def _chart_json(chart: Chart) -> dict[str, Any]:

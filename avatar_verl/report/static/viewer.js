@@ -359,5 +359,5 @@ function history_(run, group) {
   const plot = h('div', { class: 'plot' });
   const figure = h('figure', {}, h('figcaption', {}, h('h3', {}, 'Reward of this prompt over its visits')), plot);
   requestAnimationFrame(() => drawCurves(plot, { title: 'Reward of this prompt over its visits', axis: 'step', curves: [{ label: 'mean reward', x: trained.map((visit) => visit.step), y: trained.map((visit) => visit.mean), colour: 0, dash: 0 }] }));
-  return [h('h2', {}, 'History of this prompt'), trained.length > 1 ? figure : [], table(['visit', 'kind', 'completions', 'mean reward', 'failed', 'reference score after it', 'advantages'], rows, 'Visits of this prompt')];
+  return [h('h2', {}, 'History of this prompt'), trained.length > 1 ? figure : [], h('div', { class: 'whole' }, table(['visit', 'kind', 'completions', 'mean reward', 'failed', 'reference score after it', 'advantages'], rows, 'Visits of this prompt'))];
 }
