@@ -35,6 +35,8 @@ def print_summary(run: Path, console: Console | None = None) -> None:
         losses = [record["train/loss"] for record in records if "train/loss" in record]
         if losses:
             console.print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f} in {records[-1]['step']} steps")
+    if any("avatar/reward/judge/reason/rule_based" in record for record in records):
+        console.print("the judge was rule-based: it compares words. A model judges behind avatar.reward.judge.endpoint")
     bad = run / "bad_rows.jsonl"
     if bad.exists() and bad.stat().st_size:
         console.print(f"bad rows, with reasons: {bad}")

@@ -22,6 +22,7 @@ from runs import ROOT, watch
 
 from data_prep.toy.world import build_toy_world
 
+FORMATS = ("direct", "perception", "full")
 WORLD = ROOT / "data" / "toy_adaptive"
 SAMPLED = [f"actor_rollout_ref.rollout.val_kwargs.{word}" for word in ("do_sample=true", "temperature=1.0", "n=4")]
 WEIGHTS = "avatar.reward.weights."
@@ -65,14 +66,19 @@ def run_arm(arm: str, seed: int, model: Path, steps: int) -> dict[str, Any]:
 
 
 def point(record: dict[str, Any]) -> dict[str, float]:
-    """What one validation says of length, accuracy and formats."""
-    shares = {name: record[f"avatar/val/fs_grpo/{name}/share"] for name in ("direct", "perception", "full", "unknown")}
-    return {
+    """What one validation says of length, accuracy and formats; a format that nobody used has no accuracy."""
+    found = {
         "step": record["step"],
         "accuracy": record["avatar/val/accuracy"],
         "tokens": record["avatar/val/num_tokens"],
-        **shares,
+        "unknown": record["avatar/val/fs_grpo/unknown/share"],
     }
+    for name in FORMATS:
+        found[name] = record[f"avatar/val/fs_grpo/{name}/share"]
+        for what, key in (("accuracy", "accuracy"), ("tokens", "num_tokens")):
+            if (value := record.get(f"avatar/val/fs_grpo/{name}/{key}")) is not None:
+                found[f"{name} {what}"] = value
+    return found
 
 
 def row(run: dict[str, Any]) -> dict[str, Any]:

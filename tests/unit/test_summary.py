@@ -64,3 +64,9 @@ def test_validations_are_told_from_steps(tmp_path: Path) -> None:
     records = read_metrics(tmp_path)
     assert records[1] == {"step": 1, "x": 2}
     assert [record["step"] for record in held_out(records)] == [0]
+
+
+def test_a_rule_based_judge_is_named(tmp_path: Path) -> None:
+    ruled = {"step": 1, "avatar/reward/judge/reason/rule_based": 32.0}
+    assert "the judge was rule-based" in shown(tmp_path, {"step": 0}, ruled)
+    assert "rule-based" not in shown(tmp_path, {"step": 0}, {"step": 1, "avatar/reward/judge/reason/judged": 32.0})

@@ -207,29 +207,3 @@ def test_nothing_is_left_behind_after_close(judge_server: Any, fast_judge: Any) 
     waiting.join(timeout=5)
     assert not waiting.is_alive()
     assert not [thread for thread in threading.enumerate() if thread.name == "avatar-judge"]
-
-
-def test_rule_based_judge_is_the_default_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Not caplog: libraries that other tests import put handlers and levels of their own on the root logger.
-    said: list[str] = []
-    monkeypatch.setattr("avatar_verl.rewards.judge.logger.warning", said.append)
-    judge = Judge(JudgeReward())
-    assert any("rule-based" in message for message in said)
-    answer = "<answer>Left: red</answer>"
-    cues = {"audio_cues": "low beep, high beep"}
-
-    def score(think: str) -> RewardPart:
-        return judge.score_many([Sample(f"<think>{think}</think>{answer}", "x", "region", **cues)])[0]
-
-    # Cue words {low, high, beep}, answer words {left, red}: all named, the last sentence says "left red"; no run of
-    # three words repeats.
-    assert score("A low beep and a high beep. So it is on the left: red.") == RewardPart(1.0, "rule_based")
-    # The same words, but the last sentence leads to another answer, or the answer stands before it: (1 + 1 + 0) / 3
-    assert score("A low beep, a high beep, left. So it is on the right: red.").value == pytest.approx(2 / 3)
-    assert score("Left: red. A low beep and a high beep!").value == pytest.approx(2 / 3)
-    # Named: beep of 3 cue words, red of 2 answer words; no pair: (1/3 + 1/2 + 0) / 3
-    assert score("A beep, so red.").value == pytest.approx(5 / 18)
-    # 18 words, 16 runs of three, 6 of them distinct: 6/16 of full marks.
-    assert score("low high beep left red then " * 3).value == pytest.approx(6 / 16)
-    assert score("Nothing useful at all.").value == 0.0
-    assert judge.score_many([Sample(answer, "x", "region", **cues)]) == [RewardPart(0.0, "no_reasoning")]
