@@ -9,7 +9,6 @@ ground truth: a wrong answer that follows from its reasoning earns as much as a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from avatar_verl.config import AccuracyReward
 from avatar_verl.rewards.choices import read_letter
@@ -24,6 +23,7 @@ _SENTENCE_END = re.compile(r"[.!?]\s|\n")
 _SO = re.compile(r"\b(?:so|therefore|thus|hence)\b", re.IGNORECASE)
 _PLACE = re.compile(r"(?<![^\W_])([^\W_]+) ?: ?")  # "Left: "
 _CLAIM_END = re.compile(r"[|;.]")
+_ASKS_FOR_ALL = re.compile(r"\b(?:each|every|all)\b")
 _MAX_CHARS = 8_000  # of reasoning, cues and answer each; what lies beyond is not looked at
 _MAY_REPEAT = 0.2  # of the runs of three words
 _COMMON = frozenset(
@@ -32,17 +32,17 @@ _COMMON = frozenset(
 
 
 def rule_based_score(sample: Sample, parsed: ParsedCompletion) -> float:
-    """In [0, 1]: novelty x mean(cue use, support, agreement).
+    """In [0, 1]: novelty x mean(cue use, consistency, agreement).
 
     * cue use: share of the content words of the audio cues that the reasoning names; left out without cues;
-    * support: how much of the answer stands in the reasoning before its conclusion, right or wrong;
-    * agreement: how much of the answer is what the reasoning concludes, in the same order of words;
+    * consistency: how much of the conclusion, right or wrong, stands in the reasoning before it;
+    * agreement: how much of the answer is what the reasoning concludes;
     * novelty: distinct runs of three words over all of them, so that repetition and word lists padded out earn less. A
       fifth may repeat, as a conclusion repeats what it is drawn from.
 
-    Where things are ("Left: red | Right: blue"), support and agreement go place by place, and what is concluded of a
-    place but left out of the answer counts against it. An answer that is none of its problem type, "unknown" for a
-    place, has neither. The conclusion is what follows the last "so" (or the like), else the last sentence.
+    The conclusion is what follows the last "so" (or the like), else the last sentence. Where things are ("Left: red |
+    Right: blue"), consistency and agreement go place by place, see :func:`_follows`; elsewhere the words of the answer
+    stand for the conclusion. An answer that is none of its problem type, "unknown" for a place, agrees with nothing.
     """
     think = parsed.think[:_MAX_CHARS]
     thought = _words(think)
@@ -53,13 +53,9 @@ def rule_based_score(sample: Sample, parsed: ParsedCompletion) -> float:
         shares.append(len(cues & set(thought)) / len(cues))
     before, conclusion = _split(think)
     answer = _answer_text(sample, parsed)
-    if not answer:
-        shares += [0.0, 0.0]
-    elif sample.problem_type == "region" and (claims := _places(answer)):
-        shares += [
-            _borne_out(claims, _places(before)),
-            compare_regions(claims, _places(conclusion), AccuracyReward())[0],
-        ]
+    if sample.problem_type == "region" and (concluded := _places(conclusion)):
+        agreement, _ = compare_regions(_places(answer), concluded, AccuracyReward())
+        shares += [_follows(conclusion, before, bool(_ASKS_FOR_ALL.search(fold(sample.question)))), agreement]
     else:
         shares += [_named(answer, before), _in_order(answer, conclusion)]
     runs = _runs(thought, 3)
@@ -129,6 +125,14 @@ def _places(text: str) -> dict[str, str]:
     return {} if isinstance(read, Unreadable) else read
 
 
-def _borne_out(claims: Mapping[str, str], said: Mapping[str, str]) -> float:
-    """Share of the claims whose every word has been said of the same place."""
-    return sum(set(_words(thing)) <= set(_words(said.get(place, ""))) for place, thing in claims.items()) / len(claims)
+def _follows(conclusion: str, before: str, all_asked_for: bool) -> float:
+    """Share of the places concluded about of which all that is concluded has been said before.
+
+    That is what stands behind the place, and what stands before the first place, which led there: "so late Left: red."
+    wants "late" and "red" said of left. ``all_asked_for``: places that something has been said of count too.
+    """
+    said, concluded = _places(before), _places(conclusion)
+    first = _PLACE.search(fold(conclusion))
+    led = _content_words(fold(conclusion)[: first.start()]) if first else set()
+    held = [led | set(_words(thing)) <= set(_words(said.get(place, ""))) for place, thing in concluded.items()]
+    return sum(held) / len(concluded.keys() | (said.keys() if all_asked_for else set()))

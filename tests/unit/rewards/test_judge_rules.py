@@ -16,7 +16,9 @@ from avatar_verl.schema import PROBLEM_TYPES
 from avatar_verl.types import RewardPart, Sample
 
 HEARD = "heard low none high beep."  # names all words of the cues
-BOTH = f"Left: bar red bar Center: none Right: post blue post. {HEARD} so Left: red | Right: blue."
+SAW = f"Left: bar red bar Center: none Right: post blue post. {HEARD}"
+HOPS = f"Left: bar red bar hop early Left: red Center: none Right: post blue post hop late Right: blue. {HEARD}"
+BOTH = f"{SAW} so Left: red | Right: blue."
 
 
 def score(
@@ -30,36 +32,35 @@ def score(
 
 
 @pytest.mark.parametrize(
-    ("think", "answer", "cue_use", "support", "agreement"),
+    ("think", "answer", "cue_use", "consistency", "agreement"),
     [
         pytest.param(BOTH, "Left: red | Right: blue", 1, 1, 1, id="all of it"),
         pytest.param(BOTH, "right: Blue; left: Red", 1, 1, 1, id="in another order and case"),
-        pytest.param(BOTH, "unknown", 1, 0, 0, id="no answer of its type"),
-        pytest.param(BOTH, "red", 1, 0, 0, id="a word of it, but no place"),
+        pytest.param(BOTH, "unknown", 1, 1, 0, id="good reasoning, and no answer of its type"),
+        pytest.param(BOTH, "red", 1, 1, 0, id="a word of it, but no place"),
         pytest.param(BOTH, "Left: red", 1, 1, 1 / 2, id="half of what was concluded"),
-        pytest.param(BOTH, "Left: red | Right: green", 1, 1 / 2, 1 / 2, id="one place as concluded, one not"),
-        pytest.param(BOTH, "Left: blue | Right: red", 1, 0, 0, id="the right words at the wrong places"),
-        pytest.param(BOTH, "Left: red | Center: red | Right: blue", 1, 2 / 3, 2 / 3, id="one place too many"),
-        pytest.param(
-            f"Left: bar red bar. {HEARD} so Left: blue.", "Left: blue", 1, 0, 1, id="a conclusion out of the blue"
-        ),
+        pytest.param(BOTH, "Left: red | Right: green", 1, 1, 1 / 2, id="one place as concluded, one not"),
+        pytest.param(BOTH, "Left: blue | Right: red", 1, 1, 0, id="the right words at the wrong places"),
+        pytest.param(BOTH, "Left: red | Center: red | Right: blue", 1, 1, 2 / 3, id="one place too many"),
+        pytest.param(f"{SAW} so Left: red | Right: green.", "Left: red", 1, 1 / 2, 1 / 2, id="half of it unfounded"),
+        pytest.param(f"{SAW} so Left: blue.", "Left: blue", 1, 0, 1, id="seen, but at another place"),
+        pytest.param(f"{SAW} so Center: none.", "Center: red", 1, 1, 0, id="nothing concluded"),
         pytest.param(f"{HEARD} so Left: blue.", "Left: blue", 1, 0, 1, id="a conclusion from nothing"),
         pytest.param(f"Left: bar red bar. {HEARD}", "Left: red", 1, 1, 0, id="no conclusion"),
-        pytest.param(
-            "Left: bar red bar. heard high. so Left: red.", "Left: red", 1 / 3, 1, 1, id="one cue word of three"
-        ),
-        pytest.param(
-            f"Left: bar red bar hop late Left: red. {HEARD} beep late. so late Left: red.",
-            "Left: red",
-            1,
-            1,
-            1,
-            id="what led there may stand in the conclusion",
-        ),
+        pytest.param("Left: red bar. heard high. so Left: red.", "Left: red", 1 / 3, 1, 1, id="one cue word of three"),
+        pytest.param(f"{HOPS} so late Right: blue.", "Right: blue", 1, 1, 1, id="what led there was said of the place"),
+        pytest.param(f"{HOPS} so late Left: red.", "Left: red", 1, 0, 1, id="what led there was said of another place"),
     ],
 )
-def test_places(think: str, answer: str, cue_use: float, support: float, agreement: float) -> None:
-    assert score(think, answer) == pytest.approx((cue_use + support + agreement) / 3)
+def test_places(think: str, answer: str, cue_use: float, consistency: float, agreement: float) -> None:
+    assert score(think, answer) == pytest.approx((cue_use + consistency + agreement) / 3)
+
+
+def test_a_question_for_all_places_wants_all_that_were_described() -> None:
+    half = f"{SAW} so Left: red."
+    assert score(half, "Left: red", question="Where is the source of the beep?") == pytest.approx(1)
+    assert score(half, "Left: red", question="Where is each color?") == pytest.approx((1 + 1 / 2 + 1) / 3)
+    assert score(BOTH, "Left: red | Right: blue", question="Where is each color?") == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -83,15 +84,12 @@ def test_other_answers(think: str, answer: str, problem_type: str, expected: flo
 
 def test_without_cues_there_is_no_cue_to_use() -> None:
     assert score("Left: bar red bar. so Left: red.", "Left: red", cues="") == 1.0
-    assert score("Left: bar red bar. so Left: red.", "Left: blue", cues="") == 0.0
+    assert score("Left: bar red bar. so Left: red.", "Left: blue", cues="") == 0.5
 
 
 def test_repetition_does_not_pay() -> None:
     # 18 words, 16 runs of three, 6 of them distinct: 6 / 16 / 0.8 of what the text earns said once
     assert score("low high beep left red then " * 3, "unknown") == pytest.approx(6 / 16 / 0.8 / 3)
-    everything = " ".join(f"{place}: {color}" for place in ("Left", "Center") for color in ("red", "blue", "green"))
-    assert score(f"{everything}. so Left: red.", "Left: red", cues="") == 1.0  # no hint of what is there: a known limit
-    assert score(f"{everything}. so {everything}.", "Left: red", cues="") < 0.75
 
 
 def test_an_answer_that_is_right_earns_no_more_than_a_wrong_one() -> None:
