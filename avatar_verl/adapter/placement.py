@@ -1,7 +1,8 @@
 """Does a Ray cluster hold what a run asks for? verl's placement groups would wait for it without a word.
 
-A run needs on each of ``trainer.nnodes`` nodes ``trainer.n_gpus_per_node`` GPUs, and beside each of them CPU slots.
-Nodes that are still on their way are waited for, aloud.
+A run needs on each of ``trainer.nnodes`` nodes ``trainer.n_gpus_per_node`` GPUs, and beside each of them CPU slots. A
+judge in verl's reward-model pool needs GPUs of its own, on the same nodes or others. Nodes that are still on their way
+are waited for, aloud.
 """
 
 from __future__ import annotations
@@ -25,15 +26,41 @@ class Needs:
 
     nodes: int
     gpus_per_node: int
+    pool_nodes: int = 0
+    pool_gpus_per_node: int = 0
 
     @classmethod
     def of(cls, config: Any) -> Needs:
         """Read off a run's configuration (a mapping or Hydra's)."""
-        return cls(int(config["trainer"]["nnodes"]), int(config["trainer"]["n_gpus_per_node"]))
+        trainer, pool = config["trainer"], config.get("reward", {}).get("reward_model", {})
+        own = pool.get("enable") and pool.get("enable_resource_pool")
+        judge = (int(pool["nnodes"]), int(pool["n_gpus_per_node"])) if own else (0, 0)
+        return cls(int(trainer["nnodes"]), int(trainer["n_gpus_per_node"]), *judge)
 
     @property
-    def cpus_per_node(self) -> int:
-        return CPUS_PER_GPU * self.gpus_per_node
+    def parts(self) -> list[int]:
+        """GPUs that must be on one node, the largest first; each has :data:`CPUS_PER_GPU` CPU slots beside it."""
+        return sorted([self.gpus_per_node] * self.nodes + [self.pool_gpus_per_node] * self.pool_nodes, reverse=True)
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.nodes} nodes with {self.gpus_per_node} GPU and {CPUS_PER_GPU * self.gpus_per_node} CPU slots each"
+        )
+        pool = f"{self.pool_nodes} with {self.pool_gpus_per_node} GPU and {CPUS_PER_GPU * self.pool_gpus_per_node}"
+        return f"{text}, and for the judge's pool {pool}" if self.pool_nodes else text
+
+
+def _fits(parts: Sequence[int], nodes: Sequence[Mapping[str, float]], cpus_per_gpu: int) -> bool:
+    """Whether each part finds a node; the fullest node that still holds it gets it."""
+    free = [[node.get("GPU", 0), node.get("CPU", 0)] for node in nodes]
+    for gpus in parts:
+        able = [room for room in free if room[0] >= gpus and room[1] >= cpus_per_gpu * gpus]
+        if not able:
+            return False
+        room = min(able)
+        room[0] -= gpus
+        room[1] -= cpus_per_gpu * gpus
+    return True
 
 
 def missing(needs: Needs, nodes: Sequence[Mapping[str, float]]) -> str:
@@ -43,17 +70,17 @@ def missing(needs: Needs, nodes: Sequence[Mapping[str, float]]) -> str:
         needs: of the run.
         nodes: total resources of each living node, by Ray's names ("GPU", "CPU").
     """
-    enough_gpus = [node for node in nodes if node.get("GPU", 0) >= needs.gpus_per_node]
-    enough = [node for node in enough_gpus if node.get("CPU", 0) >= needs.cpus_per_node]
-    if len(enough) >= needs.nodes:
+    if _fits(needs.parts, nodes, CPUS_PER_GPU):
         return ""
     there = ", ".join(f"{node.get('GPU', 0):g} GPU / {node.get('CPU', 0):g} CPU" for node in nodes) or "none"
-    asked = f"{needs.nodes} nodes with {needs.gpus_per_node} GPU and {needs.cpus_per_node} CPU slots each"
-    if len(enough_gpus) >= needs.nodes:
-        advice = f"start the nodes with --num-cpus={needs.cpus_per_node} or more (slots, not cores)"
+    if _fits(needs.parts, nodes, 0):
+        slots = CPUS_PER_GPU * (needs.gpus_per_node + needs.pool_gpus_per_node)
+        advice = f"start the nodes with --num-cpus={slots} or more (slots, not cores)"
     else:
         advice = "start more nodes, or lower trainer.nnodes or trainer.n_gpus_per_node"
-    return f"the run needs {asked}; the cluster's nodes have: {there}. To do: {advice}"
+        if needs.pool_nodes:
+            advice += ", or reward.reward_model.n_gpus_per_node: the pool's GPUs are not those of the trainer"
+    return f"the run needs {needs}; the cluster's nodes have: {there}. To do: {advice}"
 
 
 def wait_until_placeable(

@@ -30,8 +30,29 @@ def test_what_is_missing_is_said_with_what_to_do(nodes: list[dict[str, float]], 
         assert word in problem
 
 
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([{"GPU": 9.0, "CPU": 27.0}, FULL], None),  # the pool beside one part of the run
+        ([FULL, FULL, {"GPU": 1.0, "CPU": 3.0}], None),  # on a node of its own
+        ([{"GPU": 1.0, "CPU": 3.0}, {"GPU": 16.0, "CPU": 48.0}], None),
+        ([FULL, FULL], ["for the judge's pool 1 with 1 GPU", "lower", "or reward.reward_model.n_gpus_per_node"]),
+        ([{"GPU": 9.0, "CPU": 26.0}, FULL], ["--num-cpus=27"]),
+    ],
+)
+def test_a_pool_for_the_judge_needs_gpus_of_its_own(nodes: list[dict[str, float]], words: list[str] | None) -> None:
+    problem = missing(Needs(2, 8, pool_nodes=1, pool_gpus_per_node=1), nodes)
+    assert bool(problem) == (words is not None)
+    for word in words or []:
+        assert word in problem
+
+
 def test_needs_are_those_of_the_config() -> None:
-    assert Needs.of({"trainer": {"nnodes": 2, "n_gpus_per_node": 8}}) == NEEDS
+    trainer = {"nnodes": 2, "n_gpus_per_node": 8}
+    assert Needs.of({"trainer": trainer}) == NEEDS
+    pool = {"enable": True, "enable_resource_pool": True, "nnodes": 1, "n_gpus_per_node": 2}
+    assert Needs.of({"trainer": trainer, "reward": {"reward_model": pool}}) == Needs(2, 8, 1, 2)
+    assert Needs.of({"trainer": trainer, "reward": {"reward_model": {**pool, "enable": False}}}) == NEEDS
 
 
 def test_nodes_on_their_way_are_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
