@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support import family
+from support.faulty_judge import faulty_judge
 from support.runs import Record, RunResult
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -33,6 +34,7 @@ SHORT = [
     "data.train_batch_size=8",
     "avatar.replay.min_size=32",  # the second step replays
 ]
+BUDGET_S = 15
 #: Enough to learn the tags, and answers on which the completions of a group do not all agree.
 COLD_START = ["trainer.total_training_steps=48", "trainer.save_freq=48", "optim.lr_warmup_steps=5"]
 
@@ -44,15 +46,18 @@ class Clone:
     folder: Path
     done: dict[str, RunResult] = field(default_factory=dict)
 
-    def run(self, script: str, stage: str, *overrides: str) -> None:
+    def run(self, script: str, name: str, *overrides: str) -> None:
+        """Run a script to its end; its runs lie below ``outputs``, those under another name below a folder of it."""
+        stage = script.removeprefix("run_").removesuffix(".sh").replace("stage0", "cold_start")
+        outputs = Path("outputs") if name == stage else Path("outputs") / name
         mark = uuid.uuid4().hex
         ours = ("MODEL_PATH", "TRAIN_FILES", "VAL_FILES", "PROFILE", "DRY_RUN")
         clean = {name: value for name, value in os.environ.items() if name not in ours}
-        output = self.folder / f"{stage}.txt"
+        output = self.folder / f"{name}.txt"
         try:
             with output.open("wb") as terminal:
                 code = subprocess.run(
-                    [str(self.folder / script), *overrides],
+                    [str(self.folder / script), f"run.outputs={outputs}", *overrides],
                     env={**clean, family.MARK: mark, "COLUMNS": "160"},
                     stdin=subprocess.DEVNULL,
                     stdout=terminal,
@@ -61,9 +66,9 @@ class Clone:
                 ).returncode
         finally:
             family.kill(mark)
-        text, folder = output.read_text(errors="replace"), (self.folder / "outputs" / stage / "latest").resolve()
+        text, folder = output.read_text(errors="replace"), (self.folder / outputs / stage / "latest").resolve()
         assert code == 0, text
-        self.done[stage] = RunResult(folder, code, text, 0.0, mark, "")
+        self.done[name] = RunResult(folder, code, text, 0.0, mark, "")
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +167,48 @@ def test_stage_three_asks_where_sounds_come_from_and_says_who_judges(clone: Clon
     assert run.metrics[1]["avatar/reward/judge/reason/rule_based"] > 0
     assert "the judge was rule-based" in " ".join(run.output.split())
     assert "rule-based" not in clone.done["stage1"].output
+
+
+@pytest.fixture(scope="module")
+def badly_judged(clone: Clone) -> tuple[RunResult, int]:
+    """Stage 3 again behind a judge that fails in every way and dies in the second step; and how often it was asked."""
+    with faulty_judge(dies_at=40) as server:
+        judge = [
+            f"endpoint={server.url}",
+            "frames=0",
+            "timeout_s=2",
+            f"budget_s={BUDGET_S}",
+            "retries=1",
+            "backoff_s=0.05",
+        ]
+        words = [f"avatar.reward.judge.{word}" for word in judge]
+        clone.run(
+            "run_stage3.sh", "badly_judged", *SHORT, *words, "trainer.test_freq=-1", "trainer.val_before_train=false"
+        )
+        return clone.done["badly_judged"], server.asked
+
+
+def test_judge_faults_do_not_stop_a_run_nor_become_zeros(badly_judged: tuple[RunResult, int]) -> None:
+    run, asked = badly_judged
+    assert asked > 40
+    reasons = Counter(sample["reasons"]["judge"] for group in groups(run) for sample in group)
+    assert reasons["judged"] > 0
+    assert {"judge_prose", "judge_wrong_schema", "judge_timeout"} <= reasons.keys()
+    for group in groups(run):
+        judged = [sample["parts"]["judge"] for sample in group if sample["parts"]["judge"] is not None]
+        for sample in group:
+            own = sample["parts"]["judge"]
+            assert (own is None) == sample["reasons"]["judge"].startswith("judge_")
+            if judged:  # without a judgement of its own a completion has the group's mean
+                value = own if own is not None else sum(judged) / len(judged)
+                assert sample["reward"] == pytest.approx(0.5 * sample["parts"]["format"] + value)
+            else:  # a group that nobody judged: format alone, on the scale of both
+                assert sample["reward"] == pytest.approx(1.5 * sample["parts"]["format"])
+
+
+def test_a_dead_judge_costs_a_step_no_more_than_its_budget(badly_judged: tuple[RunResult, int]) -> None:
+    run, _ = badly_judged
+    for step in range(1, STEPS + 1):
+        assert run.metrics[step]["timing_s/gen"] < BUDGET_S + 45  # and the generation itself
+    assert run.metrics[STEPS]["avatar/judge/requests"] > 0
+    assert run.metrics[STEPS]["avatar/reward/judge/present"] < 1.0
