@@ -96,7 +96,7 @@ def test_the_time_limit_saves_queues_again_and_resumes(slurm: SlurmCluster, subm
     assert "data.seed=7" in first
     assert "resumed" in batch.log.removeprefix(first)
     batch.wait_for(lambda: not list((tmp_path / "outputs").glob(".avatar-*")))  # the token is gone
-    batch.wait_for(lambda: not list(slurm.folder.glob(f"ray-{batch.number}-*")), 30)  # and so is Ray's folder on each node
+    batch.wait_for(lambda: not list(slurm.folder.glob(f"ray-{batch.number}-*")), 30)  # and so are Ray's folders
 
 
 def test_a_lost_node_ends_the_job_at_once(slurm: SlurmCluster, submit: Submit, tmp_path: Path) -> None:
