@@ -41,6 +41,7 @@ class Stage:
             "VAL_FILES": str(world / "val.parquet"),
             "PYTHON": sys.executable,
             "OBJECT_STORE_BYTES": "200000000",
+            "RAY_health_check_failure_threshold": "100",  # a slow machine is no reason to give a node up
         }
 
     def submit(self) -> Batch:
