@@ -30,6 +30,7 @@ class Submitted:
 
     refused: subprocess.CompletedProcess[str]  # without the token
     folder: Path  # of the run
+    followed: tuple[int, str]  # exit code and text of --logs, called while the first job ran
     workers: list[str]  # where the first job's processes look for code first
     left: list[str]  # processes that outlived its stop
     steps_before: int  # whole checkpoints when it was stopped
@@ -51,11 +52,19 @@ class Submitter:
             "PROFILE": "cpu",
         }
 
+    def _command(self, words: tuple[str, ...]) -> list[str]:
+        return [str(SUBMIT), *words, *([] if words[0] in ("--stop", "--status", "--logs") else self._arguments)]
+
     def __call__(self, *words: str, token: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         variables = {**self._cluster.environment(token), **self._variables}
-        arguments = [] if words and words[0] in ("--stop", "--status") else self._arguments
-        command = [str(SUBMIT), *words, *arguments]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(self._command(words), env=variables, capture_output=True, text=True, timeout=timeout)
+
+    def beside(self, *words: str) -> subprocess.Popen[str]:
+        """Start a call whose end is not waited for."""
+        variables = {**self._cluster.environment(), **self._variables}
+        return subprocess.Popen(
+            self._command(words), env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
 
 
 def _of_run() -> list[psutil.Process]:
@@ -127,6 +136,7 @@ def submitted(
     assert first.returncode == 0, first.stdout + first.stderr
     job = re.search(r"job (avatar-\S+);", first.stdout)
     assert job is not None, first.stdout
+    logs = submit.beside("--logs", job[1])
     latest = outputs / "stage1" / "latest"
     deadline = time.monotonic() + 600
     while not (latest / "checkpoints" / "global_step_1" / "complete.json").exists():
@@ -137,12 +147,14 @@ def submitted(
     workers = _code_of(mine)
     stopped = submit("--stop", job[1], timeout=120)
     assert stopped.returncode == 0, stopped.stderr
+    followed, _ = logs.communicate(timeout=60)
     _, alive = psutil.wait_procs(mine, timeout=60)
     status = submit("--status", job[1], timeout=120)
     steps = len(list(latest.glob("checkpoints/*/complete.json")))
     again = submit("stage1")
     left = [str(process) for process in alive]
-    return Submitted(refused, latest.resolve(), workers, left, steps, status.stdout + status.stderr, again)
+    said = status.stdout + status.stderr
+    return Submitted(refused, latest.resolve(), (logs.returncode, followed), workers, left, steps, said, again)
 
 
 def _tail(run: Path) -> str:
@@ -159,6 +171,13 @@ def test_our_code_travels_with_the_job(submitted: Submitted) -> None:
     """Each process of the run looks first into the folder that Ray unpacked on its node."""
     assert [path for path in submitted.workers if "working_dir_files" not in path] == []
     assert len(submitted.workers) >= 8  # driver, two each of FSDP workers, servers, engines, agent loops
+
+
+def test_logs_follows_a_job_to_its_end(submitted: Submitted) -> None:
+    code, text = submitted.followed
+    assert f"run folder {submitted.folder}" in text
+    assert "step 1/3" in text
+    assert code == 0, text
 
 
 def test_stop_ends_the_run_and_leaves_nothing(submitted: Submitted) -> None:
