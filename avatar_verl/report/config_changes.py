@@ -45,4 +45,4 @@ def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    return "not set" if value is None else str(value)
+    return "not set" if value in (None, "", "???") else str(value)

@@ -101,8 +101,8 @@ def tracked(full_arguments: list[str], browser: Any, tmp_path_factory: pytest.Te
         return follow(full_arguments, browser, folder / "outputs")
 
 
-def follow(arguments: list[str], browser: Any, outputs: Path) -> Tracked:
-    """Start, kill behind step 3, start again; all the while ``--watch`` writes the page and a reader looks at it."""
+def follow(arguments: list[str], browser: Any, outputs: Path, kill_behind: int = 3) -> Tracked:
+    """Start, kill behind a step, start again; all the while ``--watch`` writes the page and a reader looks at it."""
     names = ",".join(["console", *TRACKERS])
     arguments = [*arguments, f"trainer.logger=[{names}]", f"avatar.log.media_every={MEDIA_EVERY}"]
     reader = Reader(browser) if browser else None
@@ -119,7 +119,7 @@ def follow(arguments: list[str], browser: Any, outputs: Path) -> Tracked:
         first.wait_for(lambda _: page.exists())
         if reader:
             reader.open(page)
-        _look_until(first, reader, lambda run: any(r["step"] == 3 for r in read_lines(run / "metrics.jsonl")))
+        _look_until(first, reader, lambda run: any(r["step"] == kill_behind for r in read_lines(run / "metrics.jsonl")))
         first.kill()
         left = family.wait_until_gone(first.mark, 30)
         whole = [int(file.parent.name.split("_")[-1]) for file in first.folder.glob("checkpoints/*/complete.json")]

@@ -28,7 +28,7 @@ function change(changes) {
 function showCompletions(section, runs) {
   viewer.runs = runs;
   if (!runs.some((_, number) => loadRun(number).groups.length)) {
-    section.replaceChildren(h('h1', { id: 'completions-title' }, 'Completions'), h('p', {}, 'There are none: supervised training generates nothing.'));
+    section.replaceChildren(h('h1', { id: 'completions-title' }, 'Completions'), h('p', {}, runs.some((run) => run.method.estimator) ? 'There are none yet.' : 'There are none: supervised training generates nothing.'));
     viewer.followAddress = () => {};
     return;
   }
