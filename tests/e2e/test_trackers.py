@@ -115,36 +115,34 @@ def follow(arguments: list[str], browser: Any, outputs: Path, kill_behind: int =
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+    def look() -> bool:
+        if reader:
+            reader.look()
+        return True
+
     try:
         first.wait_for(lambda _: page.exists())
         if reader:
             reader.open(page)
-        _look_until(first, reader, lambda run: any(r["step"] == kill_behind for r in read_lines(run / "metrics.jsonl")))
+        first.wait_for(lambda run: look() and any(r["step"] == kill_behind for r in read_lines(run / "metrics.jsonl")))
         first.kill()
         left = family.wait_until_gone(first.mark, 30)
         whole = [int(file.parent.name.split("_")[-1]) for file in first.folder.glob("checkpoints/*/complete.json")]
         second = Job(arguments, outputs, "stage1")
-        _look_until(second, reader, lambda _: second.process.poll() is not None)
+        while second.process.poll() is None:
+            look()
+            time.sleep(0.1)
         result, ended = second.wait(), time.monotonic()
         code = watch.wait(60)
         seconds = time.monotonic() - ended
-        for _ in range(20 if reader else 0):
-            reader.look()
+        for _ in range(20):
+            look()
             time.sleep(0.2)
         output = watch.stdout.read() if watch.stdout else ""
         return Tracked(result, max(whole), code, output, seconds, reader, bool(reader and reader.reloads()), left)
     finally:
         watch.kill()
-
-
-def _look_until(job: Job, reader: Reader | None, condition: Any) -> None:
-    def looked(run: Path) -> bool:
-        if reader:
-            reader.look()
-        return bool(condition(run))
-
-    with contextlib.suppress(AssertionError):  # a run that ended ends the look; its result is asserted later
-        job.wait_for(looked)
 
 
 def logged(result: RunResult) -> dict[tuple[str, int], float]:

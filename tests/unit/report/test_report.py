@@ -158,7 +158,11 @@ def test_a_failed_run_shows_its_error(make_run: MakeRun, tmp_path: Path) -> None
 def test_changes_come_from_the_run_or_from_the_defaults(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", steps=1)
     assert config_changes(read_run(folder))["rows"] == [["avatar.replay.capacity", "10000", "500"]]
-    saved = {"preset": "paper", "profile": "cpu", "changes": {"trainer.save_freq": [10, -1], "data.where": ["???", "x"]}}
+    saved = {
+        "preset": "paper",
+        "profile": "cpu",
+        "changes": {"trainer.save_freq": [10, -1], "data.where": ["???", "x"]},
+    }
     (folder / "config_changes.json").write_text(json.dumps(saved))
     found = config_changes(read_run(folder))
     assert found["against"] == "preset paper, profile cpu"
