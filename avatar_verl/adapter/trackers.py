@@ -77,8 +77,12 @@ class LogTee:
         """Numbers of a step, to all."""
         data = self._run_log.metrics(step, data)
         self._tracking.log(data=data, step=step)
+        # A run that is killed goes on behind its checkpoint and never says again what is held back: TensorBoard's last
+        # two minutes, and a step of W&B until the next one comes.
         if self._board_writer:
-            self._board_writer.flush()  # it holds them back for two minutes; a run that is killed goes on behind them
+            self._board_writer.flush()
+        if "wandb" in self._tracking.logger:
+            self._tracking.logger["wandb"].log({}, step=step, commit=True)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tracking, name)

@@ -76,6 +76,16 @@ def test_tensorboard_has_a_step_before_the_next_one_ends(start: Start, monkeypat
     assert len(EventAccumulator(str(run / "tensorboard")).Reload().Scalars("avatar/val/accuracy")) == 2
 
 
+def test_wandb_does_not_wait_for_the_next_step(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    monkeypatch.setattr("verl.utils.tracking.Tracking.finish", lambda *_: None)
+    start("wandb")
+    assert wandb.run is not None
+    assert wandb.run.step == 3, "step 2 is done, not open for more"
+    wandb.finish()
+
+
 def test_wandb_has_every_number_in_the_runs_folder_under_one_id(start: Start, tmp_path: Path) -> None:
     import wandb
 
