@@ -164,6 +164,8 @@ class AnswerConsistencyReward(_Node):
     agree_wrong: float = Field(0.0, ge=0.0, le=1.0, description="wrong answer that stays the same")
 
 
+#: ``trainer.v1.trainer_mode`` of a run whose rollout has GPUs of its own.
+SEPARATED = "avatar_separated"
 #: Judge endpoint of a run whose judge verl itself serves; the address is known only once it runs.
 JUDGE_POOL = "pool"
 
@@ -328,3 +330,15 @@ class AvatarConfig(_Node):
                 "hint": self.hint.model_copy(update={"enable": False}),
             }
         )
+
+
+def separated_rollout(config: Mapping[str, Any]) -> tuple[int, int]:
+    """(nodes, GPUs of each) that a run's rollout has for itself; (0, 0) where it shares those of the training.
+
+    Args:
+        config: a run's whole configuration, as containers or Hydra's.
+    """
+    if (config["trainer"].get("v1") or {}).get("trainer_mode") != SEPARATED:
+        return 0, 0
+    rollout = config["actor_rollout_ref"]["rollout"]
+    return int(rollout["nnodes"]), int(rollout["n_gpus_per_node"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from avatar_verl.config import JUDGE_POOL, AvatarConfig, ConfigError, RewardConfig
+from avatar_verl.config import JUDGE_POOL, SEPARATED, AvatarConfig, ConfigError, RewardConfig, separated_rollout
 from avatar_verl.manifest import is_validated
 from avatar_verl.run_folder import saved_replay
 from avatar_verl.schema import COLUMNS, EXTRA_INFO, RowError, validate_row
@@ -55,6 +55,7 @@ def check_run(config: dict[str, Any]) -> None:
     if "actor_rollout_ref" in config:
         if avatar is not None and "reward" in config:
             problems.extend(_pool_problems(config["reward"]["reward_model"], avatar.reward))
+        problems.extend(_separation_problems(config))
         problems.extend(_batch_problems(config, rows))
         problems.extend(_length_problems(config))
     if problems:
@@ -187,6 +188,28 @@ def _row_problems(key: str, name: str, file: pq.ParquetFile) -> Iterable[str]:
                 yield f"{key}: {name}, row {number}: {error}"
 
 
+def _separation_problems(config: dict[str, Any]) -> Iterable[str]:
+    """GPUs of a rollout that nobody would use, or a separated rollout without GPUs or without a way for its weights."""
+    rollout = config["actor_rollout_ref"]["rollout"]
+    backend = rollout["checkpoint_engine"]["backend"]
+    if config["trainer"]["v1"]["trainer_mode"] != SEPARATED:
+        if rollout["nnodes"]:
+            yield (
+                f"rollout.nnodes ({rollout['nnodes']}): these nodes would stand idle; set "
+                f"trainer.v1.trainer_mode={SEPARATED}, or 0 for a rollout on the training GPUs"
+            )
+        return
+    if min(separated_rollout(config)) < 1:
+        yield f"rollout.nnodes, rollout.n_gpus_per_node: trainer.v1.trainer_mode={SEPARATED} needs at least one of each"
+    if backend == "naive":
+        yield (
+            "rollout.checkpoint_engine.backend: naive takes weights nowhere; set nccl (gloo where there is no GPU) for "
+            "a separated rollout"
+        )
+    elif backend == "nccl" and config["trainer"]["device"] == "cpu":
+        yield "rollout.checkpoint_engine.backend: nccl needs GPUs; set gloo"
+
+
 def _batch_problems(config: dict[str, Any], rows: int) -> Iterable[str]:
     data, actor = config["data"], config["actor_rollout_ref"]["actor"]
     rollout, trainer = config["actor_rollout_ref"]["rollout"], config["trainer"]
@@ -211,8 +234,10 @@ def _batch_problems(config: dict[str, Any], rows: int) -> Iterable[str]:
                 f"{name}.log_prob_micro_batch_size_per_gpu ({size}) must divide the {batch * group // ranks} "
                 "completions each rank gets of a batch"
             )
-    if ranks % rollout["tensor_model_parallel_size"]:
-        yield f"rollout.tensor_model_parallel_size must divide the {ranks} ranks"
+    nodes, gpus = separated_rollout(config)
+    engines, what = (nodes * gpus, "GPUs of the separated rollout") if nodes * gpus else (ranks, "ranks")
+    if engines % rollout["tensor_model_parallel_size"]:
+        yield f"rollout.tensor_model_parallel_size must divide the {engines} {what}"
     if group < 2:
         yield "rollout.n must be at least 2: a group of one has no advantage"
     if rows and rows < batch:

@@ -21,6 +21,14 @@ GUIDE = ROOT / "docs" / "cluster-guide.md"
 KILLS = ROOT / "bench" / "results" / "kill_matrix.json"
 GPU_GIB, HOST_GIB = 80.0, 1000.0
 FULL = ["actor_rollout_ref.model.lora_rank=0"]
+PROFILES = (
+    ("gpu", "1 x 8"),
+    ("gpu_2x8", "2 x 8"),
+    ("gpu_4x8", "4 x 8"),
+    ("gpu_1x8_separated", "4 + 4"),
+    ("gpu_2x8_separated", "1 + 1 x 8"),
+    ("gpu_4x8_separated", "2 + 2 x 8"),
+)
 COLUMNS = ("weights", "optimiser", "gradients", "gathered weights", "activations", "vision activations", "logits")
 
 
@@ -34,11 +42,12 @@ def memory_table() -> str:
     rows = [head, ["---"] * len(head)]
     for model, size in (("3b", ["+size=3b"]), ("7b", [])):
         for name, extra in (("LoRA", []), ("all", FULL)):
-            for profile, gpus in (("gpu", "1 x 8"), ("gpu_2x8", "2 x 8"), ("gpu_4x8", "4 x 8")):
+            for profile, gpus in PROFILES:
                 result = evaluate(composed([f"profile={profile}", *size, *extra]), model, GPU_GIB)
                 fits = not result.problems(GPU_GIB * GIB, HOST_GIB * GIB)
                 sums = [f"{sum(lines.values()) / GIB:.1f}" for lines in (result.update, result.rollout)]
-                host = f"{sum(result.host.values()) / GIB:.0f}"
+                hosts = [lines for lines in (result.host, result.rollout_host) if lines]
+                host = " / ".join(f"{sum(lines.values()) / GIB:.0f}" for lines in hosts)
                 tail = [*sums, f"{result.kv_tokens:,}", host, "yes" if fits else "**no**"]
                 rows.append([model.upper(), gpus, name, *_cells(result.update), *tail])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -40,14 +40,16 @@ def check(config: DictConfig) -> None:
 
 
 def assert_registered(config: DictConfig) -> None:
-    """Stop with a plain error where one of our names is not known to verl."""
+    """Stop with a plain error where one of our names, or the way of the weights, is not known to verl."""
+    from verl.checkpoint_engine import CheckpointEngineRegistry
     from verl.plugin.platform import get_platform
     from verl.trainer.ppo.v1 import get_trainer_cls
     from verl.workers.engine.base import EngineRegistry
     from verl.workers.rollout.replica import RolloutReplicaRegistry
 
+    import avatar_verl.adapter.gloo_transfer
     import avatar_verl.adapter.register
-    import avatar_verl.adapter.trainer  # noqa: F401
+    import avatar_verl.adapter.separated  # noqa: F401
     from avatar_verl.adapter.engine import OmniEngine
     from avatar_verl.adapter.rollout import OmniReplica
 
@@ -63,6 +65,7 @@ def assert_registered(config: DictConfig) -> None:
         raise RuntimeError(f"verl would train with {engine.__name__}; our engine is not registered for {device!r}")
     if RolloutReplicaRegistry.get(config.actor_rollout_ref.rollout.name) is not OmniReplica:
         raise RuntimeError("verl would roll out with its own vLLM replica; ours is not registered")
+    CheckpointEngineRegistry.get(config.actor_rollout_ref.rollout.checkpoint_engine.backend)
 
 
 def join_ray(config: DictConfig, **for_workers: str) -> None:

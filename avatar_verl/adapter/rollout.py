@@ -16,6 +16,7 @@ from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer, 
 
 from avatar_verl.adapter.compat import align_vllm_interleaving, align_vllm_positions
 from avatar_verl.adapter.named_actor import NamedActor
+from avatar_verl.config import separated_rollout
 from avatar_verl.omni.tokens import MediaTokens
 
 
@@ -121,17 +122,19 @@ class _Here:
 def launch_early(config: Any) -> None:
     """Launch all rollout servers of a CPU machine now, while training workers start.
 
-    verl launches them when the workers are ready, because both share GPUs. On a CPU there is nothing to share, and the
-    two starts, some 15 and 25 s long, go on side by side.
+    verl launches them when the workers are ready, because both share GPUs, or because training takes its nodes first.
+    On a CPU there is nothing to share or to take, and the two starts, some 15 and 25 s long, go on side by side.
 
     Args:
         config: the run's whole configuration, resolved.
     """
     nodes = config.actor_rollout_ref
-    replicas = config.trainer.n_gpus_per_node * config.trainer.nnodes // nodes.rollout.tensor_model_parallel_size
-    for rank in range(replicas):
+    nnodes, slots = separated_rollout(config)
+    mode = RolloutMode.STANDALONE if nnodes else RolloutMode.HYBRID
+    ranks = nnodes * slots or config.trainer.n_gpus_per_node * config.trainer.nnodes
+    for rank in range(ranks // nodes.rollout.tensor_model_parallel_size):
         replica = OmniReplica(rank, nodes.rollout, nodes.model, gpus_per_node=nodes.rollout.n_gpus_per_node)
-        replica.rollout_mode = RolloutMode.HYBRID
+        replica.rollout_mode = mode
         here: Any = _Here()
         replica.workers = [here] * replica.world_size
         launched: Future[OmniReplica] = Future()

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from avatar_verl.adapter.placement import Needs, missing, ray_nodes
+from avatar_verl.adapter.placement import missing, ray_nodes
 from avatar_verl.doctor.findings import Finding, judged
 from avatar_verl.doctor.packages import installed_version
 from avatar_verl.doctor.subject import Subject, examine
@@ -36,7 +36,7 @@ def examine_cluster(subject: Subject, address: str) -> list[Finding]:
 
 
 def _resources(subject: Subject) -> Iterator[Finding]:
-    problem, _, todo = missing(Needs(subject.nodes, subject.gpus), ray_nodes()).partition(". To do: ")
+    problem, _, todo = missing(subject.needs, ray_nodes()).partition(". To do: ")
     yield judged("Ray resources", not problem, problem or "enough for the run", todo)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avatar_verl.config import JUDGE_POOL, AvatarConfig, JudgeReward
+from avatar_verl.adapter.placement import Needs
+from avatar_verl.config import JUDGE_POOL, AvatarConfig, JudgeReward, separated_rollout
 from avatar_verl.doctor import devices, machine, packages, services
 from avatar_verl.doctor.findings import Finding, guarded
 
@@ -25,7 +26,7 @@ class Subject:
         device: "cpu" or "cuda".
         outputs: folder of the runs.
         gpus: GPUs (or slots, on CPUs) wanted on each node; 0: any number.
-        nodes: nodes wanted.
+        needs: what is wanted of a cluster in all.
         inputs: files and folders each node must see: model, data, media root.
         judge: the judge's settings, where one is asked.
     """
@@ -33,7 +34,7 @@ class Subject:
     device: str
     outputs: str
     gpus: int = 0
-    nodes: int = 1
+    needs: Needs = field(default_factory=lambda: Needs(nodes=1, gpus_per_node=0))
     inputs: tuple[str, ...] = ()
     judge: JudgeReward | None = None
 
@@ -44,7 +45,7 @@ class Subject:
         model = config["actor_rollout_ref"]["model"] if "actor_rollout_ref" in config else config["model"]
         given = (config["run"]["train_files"], config["run"]["val_files"])
         files = [name for value in given for name in ([value] if isinstance(value, str) else value or [])]
-        cache = avatar.media.cache.folder
+        cache, needs = avatar.media.cache.folder, Needs.of(config)
         inputs = [
             str(model["path"]),
             *files,
@@ -54,8 +55,8 @@ class Subject:
         return cls(
             device=str(config["trainer"]["device"]),
             outputs=str(Path(config["run"]["outputs"]).absolute()),
-            gpus=int(config["trainer"]["n_gpus_per_node"]),
-            nodes=int(config["trainer"].get("nnodes", 1)),
+            gpus=min(needs.gpus_per_node, separated_rollout(config)[1] or needs.gpus_per_node),
+            needs=needs,
             inputs=tuple(inputs),
             judge=avatar.reward.judge if avatar.reward.judge.endpoint not in ("", JUDGE_POOL) else None,
         )

@@ -67,13 +67,16 @@ def main(
         raise typer.BadParameter(str(error)) from None
     problems = result.problems(gpu_gib * GIB, host_gib * GIB)
     if as_json:
-        lines = {name: getattr(result, name) for name in ("update", "rollout", "host")}
+        lines = {name: getattr(result, name) for name in ("update", "rollout", "host", "rollout_host")}
         print(json.dumps({**lines, "kv_tokens": result.kv_tokens, "problems": problems}, indent=2))
         raise typer.Exit(int(bool(problems)))
     console = Console(highlight=False)
-    _show("one GPU, update", result.update, gpu_gib, console)
-    _show("one GPU, rollout", result.rollout, gpu_gib, console)
-    _show("one node's host", result.host, host_gib, console)
+    apart = "weights" not in result.rollout
+    _show("one GPU of the training" if apart else "one GPU, update", result.update, gpu_gib, console)
+    _show("one GPU of the rollout" if apart else "one GPU, rollout", result.rollout, gpu_gib, console)
+    _show("one training node's host" if result.rollout_host else "one node's host", result.host, host_gib, console)
+    if result.rollout_host:
+        _show("one rollout node's host", result.rollout_host, host_gib, console)
     console.print(f"keys and values: {result.kv_tokens} tokens, {result.sequences:.1f} sequences of the longest kind")
     console.print("it does not fit:\n" + "\n".join(problems) if problems else "it fits")
     raise typer.Exit(int(bool(problems)))

@@ -1,6 +1,7 @@
 """The arithmetic: bytes on one GPU in the two phases of a step, and bytes on one node's host.
 
 The trainer's shards are there in both phases. In the update vLLM sleeps; in the rollout it holds its share of the GPU.
+A separated rollout has GPUs of its own: then the update is one GPU of the training and the rollout one of the others.
 What is counted, and what is a rule of thumb (named so below, and not measured on a GPU by us), stands with each line.
 """
 
@@ -32,7 +33,8 @@ class Estimate:
 
     update: Lines  # one GPU
     rollout: Lines  # one GPU
-    host: Lines  # one node
+    host: Lines  # one node of the training
+    rollout_host: Lines  # one node of a separated rollout; empty where it has no node of its own
     kv_tokens: int  # tokens whose keys and values fit into one rollout replica
     sequences: float  # of the longest kind that fit at once into one rollout replica
 
@@ -48,8 +50,9 @@ class Estimate:
                 f"rollout: room for {self.kv_tokens} tokens of keys and values, not for one sequence; raise "
                 "rollout.gpu_memory_utilization or rollout.tensor_model_parallel_size, or lower rollout.max_model_len"
             )
-        if sum(self.host.values()) > host_bytes:
-            found.append(f"host: {_gib(self.host)} GiB of {host_bytes / GIB:.1f} on a node; {_advice(self.host)}")
+        for kind, lines in (("host", self.host), ("rollout host", self.rollout_host)):
+            if sum(lines.values()) > host_bytes:
+                found.append(f"{kind}: {_gib(lines)} GiB of {host_bytes / GIB:.1f} on a node; {_advice(lines)}")
         return found
 
 
@@ -96,9 +99,14 @@ def estimate(shape: Shape, plan: Plan, gpu_bytes: float) -> Estimate:
         **_activations(shape, plan),
         "vLLM": ASLEEP if plan.rollout_sleeps else budget,
     }
-    kv_tokens = _kv_tokens(shape, plan, budget)
     rollout = {**resident, "vLLM": budget, "buckets": 2.0 * plan.bucket_bytes}
-    return Estimate(update, rollout, _host(shape, plan, weights, states), kv_tokens, kv_tokens / plan.rollout_tokens)
+    if plan.rollout_nodes:
+        update["vLLM"] = 0.0
+        # two to receive from the training ranks, one to hand over to vLLM's process
+        rollout = {"context": CONTEXT, "vLLM": budget, "buckets": 3.0 * plan.bucket_bytes}
+    kv_tokens = _kv_tokens(shape, plan, budget)
+    host, rollout_host = _host(shape, plan, weights, states)
+    return Estimate(update, rollout, host, rollout_host, kv_tokens, kv_tokens / plan.rollout_tokens)
 
 
 def _activations(shape: Shape, plan: Plan) -> Lines:
@@ -125,15 +133,23 @@ def _kv_tokens(shape: Shape, plan: Plan, budget: float) -> int:
     return max(0, int(room / per_token))
 
 
-def _host(shape: Shape, plan: Plan, weights: float, states: float) -> Lines:
+def _host(shape: Shape, plan: Plan, weights: float, states: float) -> tuple[Lines, Lines]:
+    """Of one training node, and of one node of a separated rollout that has its own."""
     gpus = plan.gpus_per_node
     patches = plan.frames / 2 * plan.pixels / 14**2  # two frames share a patch of 14 x 14 pixels
     sound = 128 * 100 * plan.audio_seconds  # mel bands times hops of 10 ms
     features = 4 * (patches * shape.patch + sound)
-    return {
-        "processes": 2 * gpus * PROCESS + plan.agent_workers / plan.nodes * AGENT,
+    agents = plan.agent_workers / plan.all_nodes * AGENT
+    batch = 2 * plan.rows * features / plan.all_nodes  # stored once, and once more on its way
+    processes = (1 if plan.rollout_nodes else 2) * gpus * PROCESS
+    rollout = 2 * plan.rollout_gpus * PROCESS
+    training = {
+        "processes": processes + (rollout if plan.one_machine else 0.0) + agents,
         "reference": gpus * weights if plan.reference else 0.0,  # FSDP2 keeps it on the host between layers
         "offloaded": gpus * (weights * plan.offload_parameters + states * plan.offload_optimizer),
-        "batch with media": 2 * plan.rows * features / plan.nodes,  # stored once, and once more on its way
+        "batch with media": batch,
         "whole weights": float(shape.parameters * plan.trainer_bytes),  # rank 0 loads them, and gathers them to save
     }
+    if plan.one_machine or not plan.rollout_nodes:
+        return training, {}
+    return training, {"processes": rollout + agents, "batch with media": batch}

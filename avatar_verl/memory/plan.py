@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from avatar_verl.config import separated_rollout
+
 _BYTES = {"bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2, "fp32": 4, "float32": 4}
 
 
@@ -13,7 +15,7 @@ _BYTES = {"bf16": 2, "bfloat16": 2, "fp16": 2, "float16": 2, "fp32": 4, "float32
 class Plan:
     """Sizes in tokens, rows and bytes, as the configuration gives them."""
 
-    nodes: int
+    nodes: int  # of the training
     gpus_per_node: int
     trainer_bytes: int  # of one parameter in the trainer
     compute_bytes: int  # of one, gathered for the forward pass, and of activations
@@ -26,6 +28,8 @@ class Plan:
     tokens: int  # of one micro-batch
     row: int  # tokens of the longest row
     prompt: int  # of them, in the prompt
+    rollout_nodes: int  # of a rollout with GPUs of its own; 0: it shares those of the training
+    rollout_gpus: int  # of each of them
     tensor_parallel: int
     rollout_share: float  # of the GPU, that vLLM takes
     rollout_sleeps: bool
@@ -41,6 +45,15 @@ class Plan:
     def ranks(self) -> int:
         return self.nodes * self.gpus_per_node
 
+    @property
+    def one_machine(self) -> bool:
+        """Whether training and separated rollout share a node: together they need no more than eight GPUs."""
+        return self.nodes == self.rollout_nodes == 1 and self.gpus_per_node + self.rollout_gpus <= 8
+
+    @property
+    def all_nodes(self) -> int:
+        return 1 if self.one_machine else self.nodes + self.rollout_nodes
+
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Plan:
         """Of a composed configuration of reinforcement learning, as plain containers."""
@@ -49,6 +62,7 @@ class Plan:
         media, replay = config["avatar"]["media"], config["avatar"]["replay"]
         row = data["max_prompt_length"] + data["max_response_length"]
         fsdp, lora = actor["fsdp_config"], int(model.get("lora_rank", 0) or 0)
+        rollout_nodes, rollout_gpus = separated_rollout(config)
         dynamic = bool(actor["use_dynamic_bsz"])
         tokens = actor["ppo_max_token_len_per_gpu"] if dynamic else actor["ppo_micro_batch_size_per_gpu"] * row
         return cls(
@@ -65,6 +79,8 @@ class Plan:
             tokens=int(tokens),
             row=int(row),
             prompt=int(data["max_prompt_length"]),
+            rollout_nodes=rollout_nodes,
+            rollout_gpus=rollout_gpus,
             tensor_parallel=int(rollout["tensor_model_parallel_size"]),
             rollout_share=float(rollout["gpu_memory_utilization"]),
             rollout_sleeps=bool(rollout["enable_sleep_mode"]) and bool(rollout["free_cache_engine"]),

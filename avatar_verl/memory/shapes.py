@@ -12,8 +12,9 @@ from typing import Any
 #: The numbers of the released ``thinker_config``s that shapes depend on (Qwen/Qwen2.5-Omni-3B and -7B). Compared with
 #: public quotations of both ``config.json``s, since the originals were out of reach: all numbers of 3B (those of commit
 #: f75b40e3 in ApxInf's test data), text and audio of 7B, and its vision's depth and heads (rtp-llm's test data,
-#: QwenLM/Qwen2.5-Omni#296); the vision's widths of 7B are those of 3B. What :func:`measure` counts for 7B fits the
-#: technical report (arXiv 2503.20215): 676 million for vision, where it says 675; output layers are not tied.
+#: QwenLM/Qwen2.5-Omni#296); the vision's widths are the same for both in XTuner's Qwen2.5-Omni configuration, which
+#: notes the output's as the one that differs. What :func:`measure` counts for 7B fits the technical report (arXiv
+#: 2503.20215): 676 million for vision, where it says 675; output layers are not tied.
 _TOWERS = {
     "vision_config": {"hidden_size": 1280, "depth": 32, "num_heads": 16, "intermediate_size": 3420},
     "audio_config": {"d_model": 1280, "encoder_layers": 32, "encoder_attention_heads": 20, "encoder_ffn_dim": 5120},

@@ -66,7 +66,7 @@ def test_stage_passes_with_its_defaults(stage: str, toy_world: Path) -> None:
 def test_stage_passes_with_every_profile(stage: str, profile: str, toy_world: Path, many_rows: Path) -> None:
     checked(stage, [*arguments(stage, toy_world, many_rows), f"profile={profile}", "preset=best"])
     config = checked(stage, [*arguments(stage, toy_world, many_rows), f"profile={profile}"])
-    assert config["trainer"]["device"] == ("cpu" if profile == "cpu" else "cuda")
+    assert config["trainer"]["device"] == ("cpu" if profile.startswith("cpu") else "cuda")
 
 
 @pytest.mark.parametrize(("profile", "nodes"), [("gpu", 1), ("gpu_2x8", 2), ("gpu_4x8", 4)])
@@ -81,6 +81,27 @@ def test_each_gpu_has_the_same_part_however_many_nodes(
     assert config["actor_rollout_ref"]["actor"]["ppo_mini_batch_size"] / ranks == 4
     assert config["actor_rollout_ref"]["rollout"]["agent"]["num_workers"] / ranks == 1
     assert config["actor_rollout_ref"]["actor"]["ppo_max_token_len_per_gpu"] == 24576  # of the smaller model
+
+
+@pytest.mark.parametrize("nodes", ["1x8", "2x8", "4x8"])
+def test_a_separated_profile_shares_out_the_gpus_of_the_colocated_one(
+    nodes: str, toy_world: Path, many_rows: Path
+) -> None:
+    """The same GPUs and the same batches, so that the two can be compared."""
+    words = arguments("stage1", toy_world, many_rows)
+    together = checked("stage1", [*words, f"profile=gpu{'' if nodes == '1x8' else '_' + nodes}"])
+    apart = checked("stage1", [*words, f"profile=gpu_{nodes}_separated"])
+    training, rollout = apart["trainer"], apart["actor_rollout_ref"]["rollout"]
+    pools = [pool["nnodes"] * pool["n_gpus_per_node"] for pool in (training, rollout)]
+    assert pools[0] == pools[1]
+    assert sum(pools) == together["trainer"]["nnodes"] * together["trainer"]["n_gpus_per_node"]
+    assert not rollout["enable_sleep_mode"]
+    assert not rollout["free_cache_engine"]
+    same = ("data", "avatar", "algorithm", "transfer_queue")
+    assert {key: apart[key] for key in same} == {key: together[key] for key in same}
+    assert apart["actor_rollout_ref"]["actor"] == together["actor_rollout_ref"]["actor"]
+    small = checked("stage1", [*words, f"profile=gpu_{nodes}_separated", "+size=3b"])
+    assert small["actor_rollout_ref"]["rollout"]["gpu_memory_utilization"] == 0.85
 
 
 @pytest.mark.parametrize("profile", sorted(path.stem for path in (CONFIG / "cold_start_profile").glob("*.yaml")))
@@ -162,6 +183,13 @@ def changed(config: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 ROLLOUT, ACTOR, MODEL = (f"actor_rollout_ref__{part}__" for part in ("rollout", "actor", "model"))
+#: What makes of a run on one GPU one on two, of which one generates.
+APART = {
+    "trainer__v1__trainer_mode": "avatar_separated",
+    ROLLOUT + "nnodes": 1,
+    ROLLOUT + "n_gpus_per_node": 1,
+    ROLLOUT + "checkpoint_engine__backend": "gloo",
+}
 
 
 @pytest.mark.parametrize(
@@ -180,6 +208,14 @@ ROLLOUT, ACTOR, MODEL = (f"actor_rollout_ref__{part}__" for part in ("rollout", 
         ({ROLLOUT + "tensor_model_parallel_size": 2}, "rollout.tensor_model_parallel_size"),
         ({ROLLOUT + "n": 1}, "rollout.n must be at least 2"),
         ({ROLLOUT + "max_model_len": 100}, "rollout.max_model_len (100)"),
+        ({ROLLOUT + "nnodes": 1}, "rollout.nnodes (1): these nodes would stand idle; set trainer.v1.trainer_mode="),
+        ({**APART, ROLLOUT + "nnodes": 0}, "rollout.nnodes, rollout.n_gpus_per_node: trainer.v1.trainer_mode="),
+        ({**APART, ROLLOUT + "checkpoint_engine__backend": "naive"}, "naive takes weights nowhere; set nccl (gloo"),
+        ({**APART, ROLLOUT + "checkpoint_engine__backend": "nccl"}, "nccl needs GPUs; set gloo"),
+        (
+            {**APART, ROLLOUT + "n_gpus_per_node": 3, ROLLOUT + "tensor_model_parallel_size": 2},
+            "rollout.tensor_model_parallel_size must divide the 3 GPUs of the separated rollout",
+        ),
         ({"avatar__reward__judge__endpoint": "http://me:pa55@host/v1"}, "endpoint: the URL holds a password"),
         ({"trainer__wandb": {"api_key": "abc123"}}, "trainer.wandb.api_key: a secret would be saved"),
         ({MODEL + "lora_rank": 8, MODEL + "lora": {"merge": False}}, "model.lora.merge"),
@@ -190,6 +226,12 @@ def test_what_cannot_work_is_named(changes: dict[str, Any], message: str, whole:
     with pytest.raises(ConfigError) as caught:
         check_run(changed(whole, **changes))
     assert message in str(caught.value)
+
+
+def test_a_separated_rollout_may_have_other_engines_than_the_training_has_ranks(whole: dict[str, Any]) -> None:
+    check_run(changed(whole, **APART))
+    wide = {ROLLOUT + "n_gpus_per_node": 2, ROLLOUT + "tensor_model_parallel_size": 2}
+    check_run(changed(whole, **{**APART, **wide}))
 
 
 def test_a_value_that_was_never_given_is_named(toy_world: Path) -> None:

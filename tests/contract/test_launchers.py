@@ -47,6 +47,21 @@ def test_slurm_says_what_each_phase_would_run() -> None:
     assert not Path("/o").exists()
 
 
+def test_slurm_gives_some_of_its_nodes_to_the_rollout_alone() -> None:
+    places = {**PLACES, "SLURM_JOB_NUM_NODES": "3", "GPUS_PER_NODE": "8"}
+    done = dry("slurm.sbatch", "stage1", "profile=gpu_4x8_separated", ROLLOUT_NODES="2", **places)
+    assert done.returncode == 0, done.stderr
+    commands = [line for line in done.stdout.splitlines() if "avatar_verl.main" in line or "avatar_verl.doctor" in line]
+    assert len(commands) == 2
+    rollout = "actor_rollout_ref.rollout"
+    for word in ("'trainer.nnodes=1'", f"'{rollout}.nnodes=2'", f"'{rollout}.n_gpus_per_node=8'"):
+        assert all(word in command for command in commands), word
+    assert rollout not in dry("slurm.sbatch", "stage1", **places).stdout
+    done = dry("slurm.sbatch", "stage1", ROLLOUT_NODES="3", **places)
+    assert done.returncode == 2
+    assert "leaves none of the job's 3 nodes for training" in done.stderr
+
+
 def test_slurm_can_run_in_a_container() -> None:
     done = dry("slurm.sbatch", "stage1", CONTAINER="image.sif", **PLACES)
     assert "'apptainer' 'exec' '--nv'" in done.stdout

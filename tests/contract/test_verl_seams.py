@@ -45,6 +45,14 @@ OVERRIDES: dict[str, dict[str, str]] = {
         "_merged_lora_per_tensor_param": "",
         "save_checkpoint": "local_path hdfs_path global_step max_ckpt_to_keep kwargs",
     },
+    "gloo_transfer.GlooCheckpointEngine": {
+        "prepare": "",
+        "build_topology": "actor_wg_world_size rollout_world_size metadata",
+        "init_process_group": "kwargs",
+        "finalize": "",
+        "send_weights": "weights global_steps",
+        "receive_weights": "global_steps",
+    },
     "model_config.OmniModelConfig": {"__post_init__": ""},
     "platform.CpuPlatform": {
         "device_name": "",
@@ -85,6 +93,7 @@ OVERRIDES: dict[str, dict[str, str]] = {
         "__init__": "replica_rank config model_config gpus_per_node is_reward_model is_teacher_model name_suffix",
         "launch_servers": "",
     },
+    "separated.SeparatedTrainer": {"_setup": "", "_get_n_gpus_for_throughput": ""},
     "trainer.AvatarTrainer": {
         "__init__": "config",
         "_build_replay_buffer": "",
@@ -119,6 +128,11 @@ USED: dict[str, str] = {
     "transformers:Qwen2_5OmniThinkerForConditionalGeneration.get_rope_index": (
         "self input_ids image_grid_thw video_grid_thw attention_mask use_audio_in_video audio_seqlens second_per_grids"
     ),
+    "verl.checkpoint_engine:CheckpointEngineManager.__init__": "self config actor_wg replicas",
+    "verl.checkpoint_engine:CheckpointEngineRegistry.get": "backend",
+    "verl.checkpoint_engine:CheckpointEngineRegistry.register": "backend",
+    "verl.checkpoint_engine.base:merge_weight_chunks": "chunks bucket_size",
+    "verl.checkpoint_engine.base:split_weight_chunks": "weights bucket_size",
     "verl.experimental.reward_loop.reward_model:RewardModelManager.get_router_address": "self",
     "verl.plugin.platform:PlatformRegistry.register": "platform",
     "verl.plugin.platform:get_platform": "",
@@ -139,6 +153,8 @@ USED: dict[str, str] = {
     "verl.utils.tensordict_utils:nested_tensor_from_tensor_list": "tensors ragged_idx",
     "verl.workers.engine.base:EngineRegistry.get_engine_cls": "model_type backend",
     "verl.workers.engine.base:EngineRegistry.register": "model_type backend device vendor",
+    "verl.workers.rollout.llm_server:LLMServerManager.create": "cls args kwargs",
+    "verl.workers.rollout.llm_server:LLMServerManager.get_replicas": "self",
     "verl.workers.rollout.replica:RolloutReplicaRegistry.get": "name",
     "verl.workers.rollout.replica:RolloutReplicaRegistry.register": "name loader",
     "verl.workers.rollout.vllm_rollout.bucketed_weight_transfer:BucketedWeightReceiver.__init__": (
@@ -246,6 +262,6 @@ def test_what_we_reach_into_is_there(path: str) -> None:
 
 def test_verl_is_the_pinned_one() -> None:
     """The table is of this version; both profiles pin it."""
-    pins = re.findall(r'"verl(?:\[vllm\])?==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    pins = re.findall(r'"verl(?:\[[a-z0-9,-]+\])?==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
     assert len(pins) == 2
     assert {importlib.metadata.version("verl")} == set(pins)

@@ -18,7 +18,10 @@ def config() -> Any:
     return OmegaConf.create(
         {
             "trainer": {"device": "cpu", "v1": {"trainer_mode": "avatar"}},
-            "actor_rollout_ref": {"actor": {"strategy": "fsdp2"}, "rollout": {"name": "vllm"}},
+            "actor_rollout_ref": {
+                "actor": {"strategy": "fsdp2"},
+                "rollout": {"name": "vllm", "checkpoint_engine": {"backend": "naive"}},
+            },
         }
     )
 
@@ -37,6 +40,18 @@ def test_the_wrong_platform_is_named(config: Any) -> None:
 def test_an_unknown_trainer_is_named(config: Any) -> None:
     config.trainer.v1.trainer_mode = "avatarr"
     with pytest.raises((ValueError, KeyError, AssertionError), match="avatarr"):
+        assert_registered(config)
+
+
+def test_a_separated_rollout_is_registered_with_its_way_for_weights(config: Any) -> None:
+    config.trainer.v1.trainer_mode = "avatar_separated"
+    config.actor_rollout_ref.rollout.checkpoint_engine.backend = "gloo"
+    assert_registered(config)
+
+
+def test_a_way_for_weights_that_is_not_installed_is_named_with_what_it_lacks(config: Any) -> None:
+    config.actor_rollout_ref.rollout.checkpoint_engine.backend = "nccl"
+    with pytest.raises(ValueError, match=r"nccl not registered.*gloo.*nccl_checkpoint_engine: No module named 'cupy'"):
         assert_registered(config)
 
 

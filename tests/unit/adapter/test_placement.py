@@ -55,6 +55,41 @@ def test_needs_are_those_of_the_config() -> None:
     assert Needs.of({"trainer": trainer, "reward": {"reward_model": {**pool, "enable": False}}}) == NEEDS
 
 
+SEPARATED = {
+    "trainer": {"nnodes": 1, "n_gpus_per_node": 8, "v1": {"trainer_mode": "avatar_separated"}},
+    "actor_rollout_ref": {"rollout": {"nnodes": 1, "n_gpus_per_node": 8, "tensor_model_parallel_size": 2}},
+}
+APART = Needs(nodes=1, gpus_per_node=8, rollout_parts=4, rollout_gpus_per_part=2)  # 24 CPU slots, and 4 a part
+
+
+def test_a_separated_rollout_is_counted_replica_by_replica() -> None:
+    assert Needs.of(SEPARATED) == APART
+    wide = {"rollout": {"nnodes": 4, "n_gpus_per_node": 8, "tensor_model_parallel_size": 16}}
+    assert Needs.of({**SEPARATED, "actor_rollout_ref": wide}) == Needs(1, 8, 0, 0, 4, 8)
+    one = {**SEPARATED["trainer"], "v1": {"trainer_mode": "avatar"}}
+    assert Needs.of({**SEPARATED, "trainer": one}) == Needs(1, 8)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([FULL, FULL], None),
+        ([{"GPU": 16.0, "CPU": 40.0}], None),  # one large node holds both: 24 slots and 4 x 4
+        ([FULL, {"GPU": 4.0, "CPU": 8.0}, {"GPU": 4.0, "CPU": 8.0}], None),
+        ([{"GPU": 12.0, "CPU": 99.0}, {"GPU": 4.0, "CPU": 8.0}], None),  # what training leaves of its node counts
+        ([FULL], ["for the separated rollout 4 parts with 2 GPU and 4 CPU slots each", "start more nodes"]),
+        # 16 GPUs in all, but a replica of two does not fit into what three odd nodes have left
+        ([FULL, {"GPU": 3.0, "CPU": 99.0}, {"GPU": 3.0, "CPU": 99.0}, {"GPU": 2.0, "CPU": 99.0}], ["start more nodes"]),
+        ([FULL, {"GPU": 8.0, "CPU": 15.0}], ["--num-cpus=24"]),
+    ],
+)
+def test_what_a_separated_run_misses_is_said(nodes: list[dict[str, float]], words: list[str] | None) -> None:
+    problem = missing(APART, nodes)
+    assert bool(problem) == (words is not None)
+    for word in words or []:
+        assert word in problem
+
+
 def test_nodes_on_their_way_are_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     seen = iter([[FULL], [FULL], [FULL, FULL]])
     wait_until_placeable(NEEDS, lambda: next(seen), timeout_s=30, every_s=0.01)

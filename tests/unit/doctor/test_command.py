@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from avatar_verl.adapter.placement import Needs
 from avatar_verl.doctor.__main__ import show, subject_of
 from avatar_verl.doctor.findings import Finding
 
@@ -35,7 +36,8 @@ def test_what_a_run_needs_is_read_off_its_configuration(arguments: list[str], to
         "avatar.media.root=/media",
     ]
     subject, findings = subject_of("stage1", [*arguments, *more])
-    assert (subject.device, subject.outputs, subject.nodes, subject.gpus) == ("cpu", "/somewhere", 2, 2)
+    assert (subject.device, subject.outputs, subject.gpus) == ("cpu", "/somewhere", 2)
+    assert subject.needs == Needs(nodes=2, gpus_per_node=2)
     assert set(subject.inputs) == {
         str(toy_world / "model"),
         str(toy_world / "train.parquet"),

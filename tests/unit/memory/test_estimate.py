@@ -42,6 +42,8 @@ PLAN = Plan(
     tokens=1_000,
     row=100,
     prompt=50,
+    rollout_nodes=0,
+    rollout_gpus=0,
     tensor_parallel=1,
     rollout_share=0.5,
     rollout_sleeps=True,
@@ -54,6 +56,7 @@ PLAN = Plan(
     agent_workers=2,
 )
 GPU = 80.0 * GIB
+SEPARATED = [f"gpu_{nodes}_separated" for nodes in ("1x8", "2x8", "4x8")]
 
 
 def test_full_training_on_one_gpu_by_hand() -> None:
@@ -131,12 +134,39 @@ def test_what_does_not_fit_says_what_to_change() -> None:
     assert problem.startswith("host: ")
 
 
-@pytest.mark.parametrize("profile", ["gpu", "gpu_2x8", "gpu_4x8"])
+def test_a_separated_rollout_has_gpus_and_nodes_of_its_own() -> None:
+    together = estimate(SHAPE, PLAN, GPU)
+    apart = estimate(SHAPE, replace(PLAN, rollout_nodes=3, rollout_gpus=8, rollout_share=0.8), GPU)
+    assert apart.update == {**together.update, "vLLM": 0.0}, "the training knows nothing of vLLM"
+    assert apart.rollout == {"context": CONTEXT, "vLLM": 64 * GIB, "buckets": 3_000.0}
+    assert apart.kv_tokens == int((64 * GIB - 2_000_000 - ROLLOUT_WORK) / 2_000)
+    # one process for each of four training GPUs, two for each of eight that generate; the rest over all four nodes
+    batch = together.host["batch with media"] / 4
+    assert apart.host["processes"] == 4 * PROCESS + 2 / 4 * AGENT
+    assert apart.host["whole weights"] == together.host["whole weights"]
+    assert apart.host["batch with media"] == batch
+    assert apart.rollout_host == {"processes": 16 * PROCESS + 2 / 4 * AGENT, "batch with media": batch}
+    (problem,) = apart.problems(GPU, 97 * GIB)
+    assert problem.startswith("rollout host: ")
+
+
+def test_two_pools_of_no_more_than_eight_gpus_share_a_node() -> None:
+    plan = replace(PLAN, rollout_nodes=1, rollout_gpus=4)
+    both = estimate(SHAPE, plan, GPU)
+    assert both.rollout_host == {}
+    assert both.host["processes"] == (4 + 2 * 4) * PROCESS + 2 * AGENT
+    assert both.host["batch with media"] == estimate(SHAPE, PLAN, GPU).host["batch with media"]
+    assert estimate(SHAPE, replace(plan, rollout_gpus=5), GPU).rollout_host
+
+
+@pytest.mark.parametrize("profile", [f"gpu{nodes}" for nodes in ("", "_2x8", "_4x8")] + SEPARATED)
 @pytest.mark.parametrize(("model", "size"), [("7b", []), ("3b", ["+size=3b"])])
 def test_shipped_profiles_fit_into_80_gib(profile: str, model: str, size: list[str]) -> None:
     result = evaluate(composed([f"profile={profile}", *size]), model, 80.0)
     assert result.problems(80.0 * GIB, 1000.0 * GIB) == []
     assert result.sequences > 8
+    if profile in SEPARATED:
+        assert sum(result.rollout.values()) > 70 * GIB, "of 80: nobody else uses these GPUs"
 
 
 def test_full_training_of_7b_wants_more_than_one_gpu() -> None:

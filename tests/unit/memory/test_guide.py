@@ -16,4 +16,4 @@ def test_the_guides_table_is_up_to_date() -> None:
     spec.loader.exec_module(tables)
     text = tables.GUIDE.read_text()
     assert tables.rendered(text) == text, "run: python docs/tables.py"
-    assert text.count("| 7B |") == 6
+    assert text.count("| 7B |") == 12
