@@ -20,7 +20,6 @@ from avatar_verl.memory.estimate import GIB, Lines  # noqa: E402
 GUIDE = ROOT / "docs" / "cluster-guide.md"
 KILLS = ROOT / "bench" / "results" / "kill_matrix.json"
 GPU_GIB, HOST_GIB = 80.0, 1000.0
-FULL = ["actor_rollout_ref.model.lora_rank=0"]
 PROFILES = (
     ("gpu", "1 x 8"),
     ("gpu_2x8", "2 x 8"),
@@ -41,9 +40,13 @@ def memory_table() -> str:
     head = ["model", "GPUs", "trained", *COLUMNS, "update, in all", "rollout, in all", "KV tokens", "host", "fits"]
     rows = [head, ["---"] * len(head)]
     for model, size in (("3b", ["+size=3b"]), ("7b", [])):
-        for name, extra in (("LoRA", []), ("all", FULL)):
+        configs = {profile: composed([f"profile={profile}", *size]) for profile, _ in PROFILES}
+        for name in ("LoRA", "all"):
             for profile, gpus in PROFILES:
-                result = evaluate(composed([f"profile={profile}", *size, *extra]), model, GPU_GIB)
+                config = configs[profile]
+                if name == "all":
+                    config["actor_rollout_ref"]["model"]["lora_rank"] = 0
+                result = evaluate(config, model, GPU_GIB)
                 fits = not result.problems(GPU_GIB * GIB, HOST_GIB * GIB)
                 sums = [f"{sum(lines.values()) / GIB:.1f}" for lines in (result.update, result.rollout)]
                 hosts = [lines for lines in (result.host, result.rollout_host) if lines]

@@ -47,7 +47,6 @@ OVERRIDES: dict[str, dict[str, str]] = {
     },
     "gloo_transfer.GlooCheckpointEngine": {
         "prepare": "",
-        "build_topology": "actor_wg_world_size rollout_world_size metadata",
         "init_process_group": "kwargs",
         "finalize": "",
         "send_weights": "weights global_steps",
@@ -128,6 +127,7 @@ USED: dict[str, str] = {
     "transformers:Qwen2_5OmniThinkerForConditionalGeneration.get_rope_index": (
         "self input_ids image_grid_thw video_grid_thw attention_mask use_audio_in_video audio_seqlens second_per_grids"
     ),
+    "verl.checkpoint_engine:CheckpointEngine.build_topology": "actor_wg_world_size rollout_world_size metadata",
     "verl.checkpoint_engine:CheckpointEngineManager.__init__": "self config actor_wg replicas",
     "verl.checkpoint_engine:CheckpointEngineRegistry.get": "backend",
     "verl.checkpoint_engine:CheckpointEngineRegistry.register": "backend",
