@@ -63,13 +63,13 @@ def test_completions_are_those_of_the_colocated_run(apart: RunResult, undisturbe
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 def test_metrics_are_those_of_the_colocated_run(apart: RunResult, undisturbed: RunResult, step: int) -> None:
-    """All but times, and what is per second or of the machine."""
+    """All of them but what a step took of the machine."""
     ours, theirs = apart.metrics[step], undisturbed.metrics[step]
     kinds = ("actor/", "avatar/", "critic/", "response_length/", "prompt_length/")
-    names = [name for name in theirs if name.startswith(kinds)]
-    assert len(names) > 80
+    names = [name for name in theirs if name.startswith(kinds) and "/perf/" not in name]
+    assert len(names) > 60
     assert {n: ours.get(n) for n in names} == pytest.approx({n: theirs[n] for n in names}, rel=1e-4, abs=1e-5)
-    assert step == 1 or ours["avatar/replay/replayed"] > 0
+    assert step == 1 or ours["avatar/replay/active"] == 1.0
 
 
 def test_final_weights_are_those_of_the_colocated_run(apart: RunResult, undisturbed: RunResult) -> None:
