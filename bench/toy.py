@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from curves import Run, at, by_arm, fresh_to, join, plot, spread
-from learning import ARMS, EPOCHS, GENERATED, MINI_BATCH
+from learning import ARMS, GENERATED, LAST_STEPS, MINI_BATCH
 from record import machine, report, results_folder
 from runs import start_from
 from toy_world import World
@@ -35,7 +35,6 @@ from avatar_verl.main import load
 
 FOUR_STEPS = f"{MINI_BATCH}=2"  # of the 8 prompts
 REPLAYED = "avatar.replay.off_policy_batches"
-GRPO_2 = ["preset=grpo", f"{GENERATED}=2", f"{EPOCHS}=4", f"{MINI_BATCH}=8"]
 HINTED = ["preset=paper", FOUR_STEPS, "avatar.hint.always=true"]
 
 #: Table -> arm -> overrides.
@@ -45,6 +44,7 @@ TABLES: dict[str, dict[str, list[str]]] = {
         "best": ["preset=best", FOUR_STEPS],
         "GRPO of 8": ARMS["grpo8"],
         "GRPO of 4": ARMS["grpo4"],
+        "GRPO of 2": ARMS["grpo2"],
         "released": ["preset=released", FOUR_STEPS],
     },
     "ablation": {
@@ -55,7 +55,7 @@ TABLES: dict[str, dict[str, list[str]]] = {
         "4+4, TAS": ["preset=paper", FOUR_STEPS],
         "6+2": ["preset=paper", FOUR_STEPS, f"{GENERATED}=6", f"{REPLAYED}=2"],
         "2+6": ["preset=paper", FOUR_STEPS, f"{GENERATED}=2", f"{REPLAYED}=6"],
-        "GRPO of 2": GRPO_2,
+        "GRPO of 2": ARMS["grpo2"],
         "TAS uniform": ["preset=paper", FOUR_STEPS, "avatar.shaping.shape=uniform"],
         "TAS incline": ["preset=paper", FOUR_STEPS, "avatar.shaping.shape=incline"],
         "TAS decay": ["preset=paper", FOUR_STEPS, "avatar.shaping.shape=decay"],
@@ -108,7 +108,7 @@ def run(arm: str, overrides: list[str], seed: int, steps: int, every: int, promp
         seconds += time.process_time() - began
         found["accuracy"] = statistics.mean(value for values in success.values() for value in values)
         found["hinted"] = sum(visit.hinted for visit in visits)
-        seen.append(found)
+        seen.append({name: round(value, 5) for name, value in found.items()})
         if step % every == 0 or step == steps:
             curve.append((step * num * size, updates, world.accuracy(SAMPLES), round(seconds, 1)))
     lift = cycle.hints.lift()
@@ -151,19 +151,26 @@ def prompt_ids(batch: Any) -> Any:
 def mean_of(runs: list[Run], name: str, last: int = 0) -> float | None:
     """Mean of a figure over the runs' steps, or over the last so many; None where no step has it."""
     values = [found[name] for run in runs for found in run["seen"][-last:] if name in found]
-    return statistics.mean(values) if values else None
+    return round(statistics.mean(values), 4) if values else None
+
+
+def mean_run(runs: list[Run]) -> Run:
+    """A run whose curve is the mean over seeds: held-out accuracy of one run rises and falls by luck of sampling."""
+    points = zip(*(run["curve"] for run in runs), strict=True)
+    return {**runs[0], "curve": [[statistics.mean(column) for column in zip(*own, strict=True)] for own in points]}
 
 
 def summarise(runs: list[Run], reference: str) -> list[dict[str, Any]]:
-    """A row an arm; the target is the median held-out accuracy that the arm ``reference`` ends at."""
+    """A row an arm; the target is the mean held-out accuracy that the arm ``reference`` ends at."""
     arms = by_arm(runs)
-    goal = statistics.median(run["curve"][-1][2] for run in arms.get(reference, runs))
-    clock = min(run["curve"][-1][3] for run in runs)
-    completions = min(run["curve"][-1][0] for run in runs)
+    goal = mean_run(arms.get(reference, runs))["curve"][-1][2]
+    clock, completions = (min(run["curve"][-1][column] for run in runs) for column in (3, 0))
     rows = []
     for name, own in arms.items():
         flat, groups = (sum(found[key] for run in own for found in run["seen"]) for key in ("zero_std", "fresh"))
         rescued = sum(found["rescued"] for run in own for found in run["seen"])
+        to_goal = fresh_to(mean_run(own), goal, 2)
+        fresh_accuracy = [mean_of([run], "accuracy", LAST_STEPS) or 0.0 for run in own]
         rows.append(
             {
                 "arm": name,
@@ -172,18 +179,20 @@ def summarise(runs: list[Run], reference: str) -> list[dict[str, Any]]:
                 "optimiser steps": own[0]["curve"][-1][1],
                 "before": round(statistics.median(run["curve"][0][2] for run in own), 3),
                 **spread([run["curve"][-1][2] for run in own], "end", 3),
-                "mean end": round(statistics.mean(run["curve"][-1][2] for run in own), 3),
+                **spread(fresh_accuracy, f"fresh, last {LAST_STEPS} steps", 3),
                 **spread([fresh_to(run, goal, 2) for run in own], f"fresh to {reference}'s end", -1),
+                f"fresh to {reference}'s end, mean curve": round(to_goal, -1) if to_goal < float("inf") else None,
                 **spread([at(run, completions, 0, 2) for run in own], "at equal completions", 3),
                 **spread([at(run, clock, 3, 2) for run in own], "at equal seconds", 3),
                 "seconds": round(statistics.median(run["curve"][-1][3] for run in own)),
                 "flat groups": round(flat / groups, 3),
                 "of them rescued": round(rescued / max(1.0, flat), 3),
-                "rows with signal": round(mean_of(own, "signal") or 0.0, 2),
-                "KL at the end": mean_of(own, "kl", last=10),
+                "rows with signal": mean_of(own, "signal"),
+                "KL at the end": mean_of(own, "kl", LAST_STEPS),
                 "clipped": mean_of(own, "clipped"),
                 "outside clip": mean_of(own, "outside_clip"),
                 "effective sample size": mean_of(own, "effective_sample_size"),
+                "mean advantage": mean_of(own, "advantage"),
                 "hinted visits": mean_of(own, "hinted"),
             }
         )
