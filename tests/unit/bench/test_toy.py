@@ -212,20 +212,9 @@ def test_arms_make_four_optimiser_steps_on_64_rows(bench: Callable[[str], Module
 
 
 def test_the_table_reads_curves(bench: Callable[[str], ModuleType]) -> None:
-    seen = [
-        {
-            "accuracy": 0.5,
-            "fresh": 8.0,
-            "zero_std": 4.0,
-            "rescued": 1.0,
-            "signal": 3.0,
-            "kl": 0.1,
-            "clipped": 0.0,
-            "hinted": 0,
-        }
-    ]
+    step = {"accuracy": 0.5, "fresh": 8.0, "zero_std": 4.0, "rescued": 1.0, "signal": 3.0, "kl": 0.1, "hinted": 0}
     curves = {"GRPO of 8": [(0, 0, 0.2, 0.0), (100, 4, 0.6, 10.0)], "paper": [(0, 0, 0.2, 0.0), (50, 4, 1.0, 20.0)]}
-    runs = [{"arm": arm, "seed": 1, "curve": curve, "seen": seen} for arm, curve in curves.items()]
+    runs = [{"arm": arm, "seed": 1, "curve": curve, "seen": [step]} for arm, curve in curves.items()]
     grpo, paper = bench("toy").summarise(runs, "GRPO of 8")
     # From 0.2 to 1.0 in 50 completions: 0.6 is half-way.
     for column in ("fresh to GRPO of 8's end", "fresh to GRPO of 8's end, mean curve"):
