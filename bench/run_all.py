@@ -40,6 +40,7 @@ QUICK = {
     "data validate": "--clips 4 --rounds 1",
     "data build": "--rows 20000",
     "bandit": "--seeds 1 --budget 640 --processes 2",
+    "toy": "--arms paper --seeds 1 --steps 5 --every 5",
     "fs_grpo": "--arms fs_grpo --steps 4 --cold-start-steps 20",
     "report_page": "--rounds 1",
     "stages": "--seeds 1 --steps 2",

@@ -199,6 +199,12 @@ def summarise(runs: list[Run], reference: str) -> list[dict[str, Any]]:
     return rows
 
 
+def by_figure(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a figure and a column an arm: there are more figures than a screen is wide."""
+    names = [name for name in rows[0] if name != "arm"]
+    return [{"figure": name, **{row["arm"]: row[name] for row in rows}} for name in names]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", default="presets", choices=list(TABLES))
@@ -231,7 +237,7 @@ def main() -> None:
             kept.write_text(json.dumps(runs))
     runs.sort(key=lambda found: (list(table).index(found["arm"]), found["seed"]))
     kept.write_text(json.dumps(runs))
-    report(f"toy_{options.table}", settings, where, summarise(runs, options.reference))
+    report(f"toy_{options.table}", settings, where, by_figure(summarise(runs, options.reference)))
     plot(runs, 2, "held-out accuracy", kept.with_name(f"toy_{options.table}.png"))
 
 

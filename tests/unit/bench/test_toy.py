@@ -223,3 +223,4 @@ def test_the_table_reads_curves(bench: Callable[[str], ModuleType]) -> None:
     assert (grpo["at equal seconds"], paper["at equal seconds"]) == (0.6, 0.6)
     assert paper["flat groups"] == 0.5
     assert paper["of them rescued"] == 0.25
+    assert bench("toy").by_figure([grpo, paper])[0] == {"figure": "seeds", "GRPO of 8": 1, "paper": 1}
