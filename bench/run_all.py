@@ -44,7 +44,6 @@ QUICK = {
     "fs_grpo": "--arms fs_grpo --steps 4 --cold-start-steps 20",
     "report_page": "--rounds 1",
     "stages": "--seeds 1 --steps 2",
-    "toy": "--seeds 1 --steps 4 --every 4",
     "gpu": "--rounds 1 --size 3b --rows 4",
 }
 #: What a script returns when it found nothing to measure on, as bench/gpu.py does without a GPU.
