@@ -7,6 +7,7 @@ The module imports the standard library only: it runs at the start of every inte
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import importlib.metadata
 import itertools
@@ -165,3 +166,44 @@ def align_vllm_interleaving() -> None:
 
     patched = classmethod(omni_get_updates_use_audio_in_video)
     Qwen2_5OmniThinkerMultiModalProcessor.omni_get_updates_use_audio_in_video = patched  # type: ignore
+
+
+#: Ray's own words when a node that it starts is too slow, and how often such a start is made in all.
+_RAY_IS_LATE, _RAY_STARTS = "timed out during startup", 3
+
+
+def init_ray(**options: Any) -> None:
+    """``ray.init``, made again where the node that it starts on this machine comes up too late.
+
+    Reason: Ray gives a node of its own 30 seconds, fixed in its code (``_private/node.py`` of 2.60). A busy machine
+    needs more at times, and a second start finds files in memory. What the first has left running would stay.
+    Retires: with the version of Ray in which that time can be set.
+
+    Args:
+        options: of ``ray.init``.
+    """
+    import psutil
+    import ray
+
+    for start in range(1, _RAY_STARTS + 1):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # Ray raises no class of its own here
+            if _RAY_IS_LATE not in str(error) or start == _RAY_STARTS:
+                raise
+            print(f"[AVATAR] Ray's node did not come up in its 30 s; start {start + 1} of {_RAY_STARTS}", flush=True)
+        late = [child for child in psutil.Process().children(recursive=True) if _is_of_ray(child)]
+        for process in late:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(late, timeout=30)
+
+
+def _is_of_ray(process: Any) -> bool:
+    import psutil
+
+    try:
+        return any("/ray/" in word for word in process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False

@@ -17,6 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from avatar_verl.adapter.compat import init_ray
 from avatar_verl.adapter.judge_pool import connect_judge
 from avatar_verl.adapter.liveness import watched
 from avatar_verl.adapter.model_config import write_thinker_config
@@ -75,7 +76,6 @@ def join_ray(config: DictConfig, **for_workers: str) -> None:
         config: of the run.
         for_workers: environment variables of every worker, beside :data:`FOR_WORKERS`.
     """
-    import ray
     from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
 
     options: dict[str, Any] = OmegaConf.to_container(config.ray_kwargs.ray_init, resolve=True)  # type: ignore[assignment]
@@ -87,7 +87,7 @@ def join_ray(config: DictConfig, **for_workers: str) -> None:
     if joined:
         options = {}  # resources belong to whoever started the cluster
         os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"  # a job's own variables are no conflict; ours count
-    ray.init(runtime_env=runtime_env, **options)
+    init_ray(runtime_env=runtime_env, **options)
     wait_until_placeable(Needs.of(config), ray_nodes, _JOIN_TIMEOUT_S if joined else 0.0)
 
 
