@@ -185,6 +185,12 @@ def init_ray(**options: Any) -> None:
     import psutil
     import ray
 
+    def is_of_ray(process: Any) -> bool:
+        try:
+            return any("/ray/" in word for word in process.cmdline())
+        except psutil.Error:  # it has ended meanwhile
+            return False
+
     for start in range(1, _RAY_STARTS + 1):
         try:
             ray.init(**options)
@@ -193,17 +199,8 @@ def init_ray(**options: Any) -> None:
             if _RAY_IS_LATE not in str(error) or start == _RAY_STARTS:
                 raise
             print(f"[AVATAR] Ray's node did not come up in its 30 s; start {start + 1} of {_RAY_STARTS}", flush=True)
-        late = [child for child in psutil.Process().children(recursive=True) if _is_of_ray(child)]
+        late = [child for child in psutil.Process().children(recursive=True) if is_of_ray(child)]
         for process in late:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(late, timeout=30)
-
-
-def _is_of_ray(process: Any) -> bool:
-    import psutil
-
-    try:
-        return any("/ray/" in word for word in process.cmdline())
-    except psutil.Error:  # it has ended meanwhile
-        return False

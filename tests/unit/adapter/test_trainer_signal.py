@@ -47,12 +47,13 @@ def test_a_batch_becomes_metrics_and_lines(processor: Any, tmp_path: Path, monke
     assert metrics["avatar/groups/fresh"] == 1.0
     assert metrics["avatar/groups/zero_std"] == 0.0
 
-    RunLog(tmp_path, 0.1).trained(trainer.trained.records({"a": "easy"}))
+    RunLog(tmp_path, 0.1).trained(trainer.trained.records({"a": ("easy", 0.5)}))
     lines = [record for _, record in whole_lines(tmp_path / "trained.jsonl")]
     assert [(line["group"], line["reward"], line["advantage"]) for line in lines] == [
         ("step1visit0", 1.0, 1.0),
         ("step1visit0", 0.0, -1.0),
     ]
+    assert {(line["tier"], line["score"]) for line in lines} == {("easy", 0.5)}
     assert "".join(lines[0]["tokens"]) == "two low beeps"
     assert lines[0]["advantages"][0] == 1.3
     assert set(lines[0]["log_probs"]) == {-1.0}
