@@ -24,11 +24,17 @@ def config(toy_world: Path) -> dict[str, Any]:
         "avatar": {},
         "run": {"train_files": [str(toy_world / "train.parquet")], "val_files": str(toy_world / "val.parquet")},
         "data": {"train_batch_size": 8, "max_prompt_length": 100, "max_response_length": 20},
-        "trainer": {"n_gpus_per_node": 2, "nnodes": 1},
+        "trainer": {"n_gpus_per_node": 2, "nnodes": 1, "v1": {"trainer_mode": "avatar"}},
         "actor_rollout_ref": {
             "model": {"path": str(toy_world / "model"), "lora_rank": 0},
             "actor": {"ppo_mini_batch_size": 4, "ppo_micro_batch_size_per_gpu": 2, "use_dynamic_bsz": False},
-            "rollout": {"n": 4, "tensor_model_parallel_size": 1, "max_model_len": 120},
+            "rollout": {
+                "n": 4,
+                "tensor_model_parallel_size": 1,
+                "max_model_len": 120,
+                "nnodes": 0,
+                "checkpoint_engine": {"backend": "naive"},
+            },
         },
     }
 

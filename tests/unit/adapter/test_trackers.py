@@ -79,6 +79,7 @@ def test_tensorboard_has_a_step_before_the_next_one_ends(start: Start, monkeypat
 def test_wandb_does_not_wait_for_the_next_step(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
+    wandb.teardown()  # its settings of an earlier test in this process
     monkeypatch.setattr("verl.utils.tracking.Tracking.finish", lambda *_: None)
     start("wandb")
     assert wandb.run is not None

@@ -50,6 +50,9 @@ def test_the_guide_names_every_reward_and_no_other() -> None:
 def test_every_reason_that_is_named_exists() -> None:
     listed = GUIDE[GUIDE.index("- format and answer:") : GUIDE.index("A part that is **absent**")]
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "avatar_verl" / "rewards").glob("*.py"))
+    # The judge's client puts its name before the reasons of the endpoint, and before those of its own.
+    asked = "\n".join((ROOT / "avatar_verl" / name).read_text() for name in ("chat.py", "rewards/judge_client.py"))
+    code += "".join(f'"judge_{reason}"' for reason in re.findall(r'ChatError\("([a-z_]+)"', asked))
     reasons = re.findall(r"`([a-z_]+)`", listed)
     assert len(reasons) > 25
     assert [reason for reason in reasons if f'"{reason}"' not in code] == []
