@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import Future
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from avatar_verl.adapter.compat import align_vllm_interleaving, align_vllm_posit
 from avatar_verl.adapter.named_actor import NamedActor
 from avatar_verl.config import separated_rollout
 from avatar_verl.omni.tokens import MediaTokens
+
+_ENGINE_INTERVAL_S = 2.0  # between two looks at the engine's process
 
 
 class OmniWorkerExtension(vLLMColocateWorkerExtension):
@@ -77,6 +80,21 @@ class OmniHttpServer(vLLMHttpServer):
 
     def _get_worker_extension_cls(self) -> str:
         return f"{OmniWorkerExtension.__module__}.{OmniWorkerExtension.__qualname__}"
+
+    async def run_server(self, args: Any) -> None:
+        """verl's, and from then on this process lives as long as its engine's.
+
+        verl goes on waiting for a dead engine where it sends it weights. A dead actor is told to the whole run
+        (``avatar_verl/adapter/liveness.py``).
+        """
+        await super().run_server(args)
+        self._watch = asyncio.create_task(self._end_with_engine())
+
+    async def _end_with_engine(self) -> None:
+        while not self.engine.errored:
+            await asyncio.sleep(_ENGINE_INTERVAL_S)
+        print("[AVATAR] vLLM's engine process died; its server ends", flush=True)
+        os._exit(1)
 
 
 class OmniReplica(vLLMReplica):

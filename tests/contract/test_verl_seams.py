@@ -87,6 +87,7 @@ OVERRIDES: dict[str, dict[str, str]] = {
         "cuda_visible_devices disaggregation_role disaggregation_kv_transfer_config",
         "_init_model_config": "model_config",
         "_get_worker_extension_cls": "",
+        "run_server": "args",
     },
     "rollout.OmniReplica": {
         "__init__": "replica_rank config model_config gpus_per_node is_reward_model is_teacher_model name_suffix",
