@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -31,19 +31,26 @@ class LostProcessError(RuntimeError):
     """A process of the run died by itself."""
 
 
-def lost_process() -> str:
-    """Who of this run died without being asked to; empty: nobody.
+def lost_daemon() -> str:
+    """Which of Ray's own processes died, of those that this process has started; empty: none. Asks nobody."""
+    from ray._private import worker
 
-    An actor counts when its process died, for want of memory too, or its node. Ray's own daemons count where this
-    process has started them. Both come from Ray's internals: its public listing of actors needs the dashboard.
-    """
-    import ray
-    from ray._private import state, worker
-
-    node: Any = worker._global_node
-    for kind, process in node.dead_processes() if node else ():
+    node = worker._global_node
+    for kind, process in node.dead_processes() if node is not None else ():
         if kind in _DAEMONS:
             return f"Ray's {kind} (pid {process.pid}) died"
+    return ""
+
+
+def lost_actor() -> str:
+    """Which actor of this run died without being asked to: its process, for want of memory too, or its node.
+
+    From Ray's internals: its public listing of actors needs the dashboard. Ray's head is asked, and a head that dies
+    meanwhile leaves the call waiting.
+    """
+    import ray
+    from ray._private import state
+
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
     for actor in state.actors(job_id=job, actor_state_name="DEAD").values():
         if cause := _died(actor["DeathCause"]):
@@ -67,6 +74,9 @@ def _died(cause: Any) -> str:
 def watched(run: Path) -> Iterator[None]:
     """Raise :class:`LostProcessError` inside the block, which the main thread runs, once a process is lost.
 
+    Compiled code that it meets may make another error of it, and what calls the dead raises its own; from the block
+    comes :class:`LostProcessError` all the same.
+
     Whoever swallows it, or waits for the dead on the way out, is ended by force :data:`GRACE_S` later, with exit code 1
     and ``error.json`` in the run's folder.
     """
@@ -77,24 +87,32 @@ def watched(run: Path) -> Iterator[None]:
         raise LostProcessError(found[0])
 
     previous = signal.signal(_SIGNAL, fail)
-    threading.Thread(target=_watch, args=(run, over, found), daemon=True, name="liveness").start()
+    for look in (
+        lost_daemon,
+        lost_actor,
+    ):  # each in a thread of its own, since the second may have to wait for the first
+        threading.Thread(target=_watch, args=(look, run, over, found), daemon=True, name=look.__name__).start()
     try:
         yield
+    except Exception as error:
+        if found and not isinstance(error, LostProcessError):
+            raise LostProcessError(found[0]) from error
+        raise
     finally:
         over.set()
         signal.signal(_SIGNAL, previous)
 
 
-def _watch(run: Path, over: threading.Event, found: list[str]) -> None:
+def _watch(look: Callable[[], str], run: Path, over: threading.Event, found: list[str]) -> None:
     import ray
 
     while not over.wait(INTERVAL_S):
         try:
-            lost = lost_process() if ray.is_initialized() else ""
+            lost = look() if ray.is_initialized() else ""
         except Exception:  # Ray is being shut down, or its head does not answer: then who waits for it is told
             traceback.print_exc()
             continue
-        if lost and not over.is_set():
+        if lost and not found and not over.is_set():
             print(f"[AVATAR] {lost}; the run ends", flush=True)
             found.append(lost)
             signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)

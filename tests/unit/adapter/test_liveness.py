@@ -47,6 +47,8 @@ with liveness.watched(Path(sys.argv[1])):
         print("told:", error, flush=True)
         if sys.argv[3] == "deaf":
             threading.Event().wait()
+        if sys.argv[3] == "garbled":
+            raise SystemError("a result with an exception set") from error
 print("over", flush=True)
 """
 
@@ -65,6 +67,13 @@ def test_who_died_is_told_to_a_driver_that_waits_for_ever(victim: str, words: st
     assert "nobody is missed" in done.stdout, done.stdout + done.stderr
     assert f"told: {words}" in done.stdout, done.stdout + done.stderr
     assert "no end after" not in done.stdout
+
+
+def test_an_error_that_came_of_it_is_named_after_the_lost_process(tmp_path: Path) -> None:
+    done = run(tmp_path, "actor", "garbled")
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("avatar_verl.adapter.liveness.LostProcessError: the actor Storage (pid "), done.stderr
 
 
 def test_a_driver_that_goes_on_waiting_is_ended_by_force(tmp_path: Path) -> None:
