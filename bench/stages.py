@@ -21,7 +21,7 @@ from runs import ROOT, start_from, watch
 from avatar_verl.summary import held_out, read_metrics
 
 RUNS = ROOT / "outputs" / "stages_bench"
-STAGES: dict[str, list[str]] = {"stage1": [], "stage2": [], "stage3": ["+data.where.problem_type=[region]"]}
+STAGES: dict[str, list[str]] = {"stage1": [], "stage2": [], "stage3": ["+data.where.family=[source]"]}
 SAMPLED = "actor_rollout_ref.rollout.val_kwargs.n=4"
 MODEL = "actor_rollout_ref.model.path"
 FAMILY = "avatar/val/accuracy/family/"
@@ -74,7 +74,7 @@ def rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def plot(runs: list[dict[str, Any]], file: Path) -> None:
-    """Accuracy over the three stages, of all questions and of the families that stage 3 asks; one line a seed."""
+    """Accuracy over the three stages, of all questions and of the family that stage 3 asks; one line a seed."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -84,7 +84,7 @@ def plot(runs: list[dict[str, Any]], file: Path) -> None:
     stages, steps = list(STAGES), max(run["curve"][-1]["step"] for run in runs)
     for seed in sorted({run["seed"] for run in runs}):
         own = sorted((run for run in runs if run["seed"] == seed), key=lambda run: stages.index(run["stage"]))
-        for colour, name in enumerate(("accuracy", "source", "region")):
+        for colour, name in enumerate(("accuracy", "source")):
             points = [(stages.index(run["stage"]) * steps + p["step"], p[name]) for run in own for p in run["curve"]]
             label = {"accuracy": "all families"}.get(name, name) if seed == own[0]["seed"] == runs[0]["seed"] else None
             axes.plot(*zip(*points, strict=True), f"C{colour}.-", alpha=0.8, label=label)

@@ -62,7 +62,7 @@ else
             .venv/bin/python -m avatar_verl.main $before \
                 "run.train_files=$PWD/$toy/cold_start.parquet" "model.path=$PWD/$toy/model"
         fi
-        [ "$stage" != stage3 ] || overrides+=("+data.where.problem_type=[region]")
+        [ "$stage" != stage3 ] || overrides+=("+data.where.family=[source]") # where a sound comes from
         overrides+=("run.train_files=$PWD/$toy/train.parquet" "run.val_files=$PWD/$toy/val.parquet")
     fi
 fi

@@ -89,7 +89,7 @@ def test_a_stage_goes_on_from_the_one_before(stage: str, before: str, clone: Clo
     assert clone.run(f"run_{stage}.sh").returncode == 0
     words = clone.calls()[-1]
     assert told(words, MODEL) == str(clone.folder / f"outputs/{before}/20260101-000000/model")
-    assert ("+data.where.problem_type=[region]" in words) == (stage == "stage3")
+    assert ("+data.where.family=[source]" in words) == (stage == "stage3")
 
 
 def test_a_stage_starts_from_any_other_by_its_name(clone: Clone) -> None:
