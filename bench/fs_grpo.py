@@ -85,8 +85,9 @@ def row(run: dict[str, Any]) -> dict[str, Any]:
     before, after = run["curve"][0], run["curve"][-1]
     names = ("tokens", "accuracy", "direct", "perception", "full", "unknown")
     found: dict[str, Any] = {"arm": run["arm"], "seed": run["seed"]}
-    for name in names:
-        found |= {f"{name} before": before[name], f"{name} after": after[name]}
+    names += tuple(f"{name} {what}" for name in FORMATS for what in ("accuracy", "tokens"))
+    for name in names:  # None where nobody used the format
+        found |= {f"{name} before": before.get(name), f"{name} after": after.get(name)}
     return {**found, "seconds": run["seconds"]}
 
 
