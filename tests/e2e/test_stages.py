@@ -20,7 +20,7 @@ from support import family
 from support.faulty_judge import faulty_judge
 from support.runs import Record, RunResult
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("stage1", "stage2", "stage3")
@@ -62,7 +62,7 @@ class Clone:
                     stdin=subprocess.DEVNULL,
                     stdout=terminal,
                     stderr=subprocess.STDOUT,
-                    timeout=600,
+                    timeout=900,
                 ).returncode
         finally:
             family.kill(mark)
