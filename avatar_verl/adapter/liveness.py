@@ -87,10 +87,7 @@ def watched(run: Path) -> Iterator[None]:
         raise LostProcessError(found[0])
 
     previous = signal.signal(_SIGNAL, fail)
-    for look in (
-        lost_daemon,
-        lost_actor,
-    ):  # each in a thread of its own, since the second may have to wait for the first
+    for look in (lost_daemon, lost_actor):  # a thread each: the second may wait for the head that the first sees die
         threading.Thread(target=_watch, args=(look, run, over, found), daemon=True, name=look.__name__).start()
     try:
         yield
