@@ -15,9 +15,10 @@ import os, signal, sys, threading, time
 from pathlib import Path
 import ray
 from avatar_verl.adapter import liveness
+from avatar_verl.adapter.compat import init_ray
 
 liveness.INTERVAL_S, liveness.GRACE_S = 0.2, 2.0 if sys.argv[3] == "deaf" else 60.0
-ray.init(num_cpus=4, include_dashboard=False, object_store_memory=10**8)
+init_ray(num_cpus=4, include_dashboard=False, object_store_memory=10**8)
 
 
 @ray.remote(num_cpus=0)
