@@ -35,7 +35,7 @@ def lost_daemon() -> str:
     """Which of Ray's own processes died, of those that this process has started; empty: none. Asks nobody."""
     from ray._private import worker
 
-    node = worker._global_node
+    node: Any = worker._global_node
     for kind, process in node.dead_processes() if node is not None else ():
         if kind in _DAEMONS:
             return f"Ray's {kind} (pid {process.pid}) died"
