@@ -7,10 +7,12 @@ Run as ``python -m avatar_verl.adapter.driver RUN_FOLDER``; ``--check`` stops be
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -132,9 +134,26 @@ def fit(config: DictConfig) -> None:
             teacher_client=trainer.get_teacher_client(),
             reward_loop_worker_handles=trainer.get_reward_handles(),
         )
-        trainer.fit(manager)
+        with finishing_trackers(trainer):
+            trainer.fit(manager)
     finally:
         tq.close()
+
+
+@contextlib.contextmanager
+def finishing_trackers(trainer: Any) -> Iterator[None]:
+    """End the trackers with the training.
+
+    verl leaves it to the deletion of its ``Tracking``, at the interpreter's end: by then W&B's own exit has stopped the
+    process it speaks to, and the driver would wait for an answer for ever.
+    """
+    exit_code = 1
+    try:
+        yield
+        exit_code = 0
+    finally:
+        if trackers := getattr(trainer, "logger", None):  # made when the training begins
+            trackers.finish(exit_code)
 
 
 def export_model(config: DictConfig, run: Path) -> None:
