@@ -3,7 +3,7 @@
     python bench/toy.py                              # the presets against GRPO of 8 and of 4, five seeds
     python bench/toy.py --table ablation             # what each part of the method does
     python bench/toy.py --table hints --prompts 64   # 64 prompts again and again: hints, scope prompt
-    python bench/toy.py --seeds 6 7 8 --add          # only what toy_*_runs.json has not yet
+    python bench/toy.py --seeds 6 7 8 --add          # only what toy_*_runs.json have not yet
 
 Needs the cold start that ``run_stage1.sh`` makes. An arm is a list of Hydra overrides of stage 1, many of them
 bench/learning.py's; :mod:`toy_world` says what is the real loop's own. Every arm makes four optimiser steps a step,
@@ -68,12 +68,26 @@ TABLES: dict[str, dict[str, list[str]]] = {
         "always, strip": [*HINTED, "avatar.hint.mode=strip"],
         "scope prompt": ["preset=paper", FOUR_STEPS, "avatar.replay.scope=prompt", "avatar.vcrs.alpha=1.0"],
         "GRPO of 4": ARMS["grpo4"],
+        "GRPO of 4, hint after 3": [*ARMS["grpo4"], "avatar.hint.enable=true", "avatar.hint.zero_patience=3"],
     },
     # As the presets ship, with the mini-batches of profile cpu: what the real loop's runs are to be compared with.
     "loop": {name: ARMS[name] for name in ("paper", "best", "grpo8", "grpo4")},
 }
 SAMPLES = 2  # completions of each held-out prompt
 OBSERVED = 5  # steps between two looks at importance ratios, which cost a pass of their own
+
+
+def made_before(table: str, settings: dict[str, Any], results: Path) -> list[Run]:
+    """Runs of other tables whose arm has the same overrides, under the name it has in ``table``."""
+    names = {tuple(overrides): arm for arm, overrides in TABLES[table].items()}
+    found = []
+    for other, arms in TABLES.items():
+        summary, kept = results / f"toy_{other}.json", results / f"toy_{other}_runs.json"
+        if other == table or not summary.exists() or json.loads(summary.read_text())["settings"] != settings:
+            continue
+        runs = [run for run in json.loads(kept.read_text()) if tuple(arms[run["arm"]]) in names]
+        found += [{**run, "arm": names[tuple(arms[run["arm"]])]} for run in runs]
+    return found
 
 
 def run(arm: str, overrides: list[str], seed: int, steps: int, every: int, prompts: int) -> Run:
@@ -215,17 +229,24 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=0, help="train on so many prompts again and again; 0: on all")
     parser.add_argument("--reference", default="GRPO of 8", help="the arm whose end is the target")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--add", action="store_true", help="keep the runs there are, make only the others")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the runs there are, take what other tables have, make the rest"
+    )
     options = parser.parse_args()
     where, table = machine(), TABLES[options.table]
     names = options.arms or list(table)
     if unknown := set(names) - set(table):
         parser.error(f"no arm of table {options.table}: {', '.join(sorted(unknown))}")
     kept = results_folder() / f"toy_{options.table}_runs.json"
+    settings = {"steps": options.steps, "prompts": options.prompts or "all", "samples": SAMPLES}
     runs = json.loads(kept.read_text()) if options.add and kept.exists() else []
     done = {(run["arm"], run["seed"]) for run in runs}
+    if options.add:
+        runs += [
+            run for run in made_before(options.table, settings, kept.parent) if (run["arm"], run["seed"]) not in done
+        ]
+        done = {(run["arm"], run["seed"]) for run in runs}
     wanted = [(arm, seed) for seed in options.seeds for arm in names if (arm, seed) not in done]
-    settings = {"steps": options.steps, "prompts": options.prompts or "all", "samples": SAMPLES}
     with ProcessPoolExecutor(options.processes) as pool:
         jobs = [
             pool.submit(run, arm, table[arm], seed, options.steps, options.every, options.prompts)

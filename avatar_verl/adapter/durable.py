@@ -7,9 +7,11 @@ finds the newest marked one and cuts its own files (metrics, samples, bad rows) 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1 import PPOTrainerSync
 
 from avatar_verl.adapter.replay_cycle import ReplayCycle
@@ -34,6 +36,8 @@ class DurableTrainer(PPOTrainerSync):
 
     def __init__(self, config: Any) -> None:
         self._step_metrics: dict[str, Any] = {}  # of the step that is under way; verl adds to it
+        self._step_batch: KVBatchMeta | None = None
+        self._step_began = 0.0  # seconds, of time.monotonic()
         self._saved_for_stop = False
         self.first_logged = 0  # step of the first metrics that this start logs
         self.owes_metrics = False  # those of the checkpoint's step are to be logged before anything else
@@ -109,6 +113,7 @@ class DurableTrainer(PPOTrainerSync):
     def on_step_begin(self) -> None:
         if self._saved_for_stop:
             raise StopAskedError(f"step {self.global_steps - 1} is saved")
+        self._step_began = time.monotonic()
         super().on_step_begin()
 
     def on_step_end(self) -> None:
@@ -130,9 +135,25 @@ class DurableTrainer(PPOTrainerSync):
             super()._save_checkpoint()
         finally:
             self.config.trainer.max_actor_ckpt_to_keep = keep
-        write_json(folder / "metrics.json", numbers(self._step_metrics))
+        write_json(folder / "metrics.json", numbers(self._metrics_so_far()))
         mark_complete(folder, {"global_step": self.global_steps})
         self._prune_checkpoints()
+
+    def _metrics_so_far(self) -> dict[str, Any]:
+        """The step's metrics with those that verl works out behind the checkpoint and the validation.
+
+        Its times are those up to now; of the validation there is nothing.
+        """
+        metrics = dict(self._step_metrics)
+        if self._step_batch is not None:
+            self._compute_metrics(
+                self._step_batch,
+                metrics,
+                {**self.timing_raw, "step": time.monotonic() - self._step_began},
+                global_steps=self.global_steps,
+                epoch=(self.global_steps - 1) // self.steps_per_epoch,
+            )
+        return metrics
 
     def _prune_checkpoints(self) -> None:
         """Keep the newest ``max_actor_ckpt_to_keep`` whole checkpoints, with all that belongs to them."""

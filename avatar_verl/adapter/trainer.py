@@ -144,7 +144,7 @@ class AvatarTrainer(DurableTrainer):
             log_media(self.logger, self.global_steps, list(self._samples.values()))
         metrics.update(self._report_metrics)
         metrics.update(self.replay.metrics())
-        self._step_metrics = metrics
+        self._step_metrics, self._step_batch = metrics, fresh
         print(self.replay.log_line(), flush=True)
         return fresh
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.slurm import SlurmCluster
+from support.world import toy_world
 
 STEPS = 3
 
@@ -16,10 +15,7 @@ STEPS = 3
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy world; runs start from its untrained model, whose completions differ enough for a reward with a spread."""
-    folder = tmp_path_factory.mktemp("world") / "toy"
-    counts = ["--train", "48", "--val", "6", "--cold-start", "16"]
-    subprocess.run([sys.executable, "-m", "data_prep", "toy", "--out", str(folder), *counts], check=True)
-    return folder
+    return toy_world(tmp_path_factory.mktemp("world") / "toy", 48)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ from support import family  # noqa: E402
 from support.runs import Job, read_lines  # noqa: E402
 from support.sameness import Sameness, compare  # noqa: E402
 from support.victims import PHASES, START_UP, WHOLE_JOB, Moment, Watch, find, saved_step  # noqa: E402
+from support.world import toy_world  # noqa: E402
 
 STAGE = "stage1"
 STEPS = 12
@@ -111,14 +111,6 @@ def arguments(world: Path) -> list[str]:
         f"avatar.reward.custom={HERE.parents[1] / 'e2e' / 'support' / 'reward.py'}",
         "avatar.reward.weights={accuracy: 0.5, format: 0.5, custom: 1.0}",
     ]
-
-
-def make_world(folder: Path) -> Path:
-    """A small toy world."""
-    if not (folder / "manifest.json").exists():
-        counts = ["--train", "48", "--val", "6", "--cold-start", "16"]
-        subprocess.run([sys.executable, "-m", "data_prep", "toy", "--out", str(folder), *counts], check=True)
-    return folder
 
 
 class FailedStartError(Exception):
@@ -246,7 +238,8 @@ def matrix(kills: list[Kill], folder: Path) -> tuple[list[Row], list[Sameness], 
     Returns:
         A row for each kill, the comparison of each chain with the undisturbed run, and what went wrong.
     """
-    given = arguments(make_world(folder / "toy"))
+    world = folder / "toy"
+    given = arguments(world if (world / "manifest.json").exists() else toy_world(world, 48))
     reference, file = undisturbed(given, folder), folder / "kills.jsonl"
     rows = [Row(**line) for line in read_lines(file)]
     same, problems = [], []

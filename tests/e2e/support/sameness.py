@@ -26,6 +26,11 @@ class Sameness:
     notes: list[str] = field(default_factory=list)  # what differs otherwise
 
 
+def of_the_training(record: Record) -> dict[str, float]:
+    """A step's metrics without those of the machine."""
+    return {name: value for name, value in record.items() if not any(word in name for word in _OF_THE_MACHINE)}
+
+
 def compare(ours: Path, theirs: Path, steps: int) -> Sameness:
     """Compare two run folders after their last step."""
     found = Sameness(weights=largest_difference(ours, theirs, steps))
@@ -41,8 +46,7 @@ def _metrics(found: Sameness, ours: Path, theirs: Path) -> None:
         found.notes.append(f"steps {[line['step'] for line in one]} in metrics.jsonl")
         return
     for mine, its in zip(one, other, strict=True):
-        names = {name for name in mine.keys() | its.keys() if not any(word in name for word in _OF_THE_MACHINE)}
-        for name in sorted(names):
+        for name in sorted(of_the_training({**mine, **its})):
             if name not in mine or name not in its:
                 found.notes.append(f"step {its['step']}: {name} is in one of them only")
                 continue

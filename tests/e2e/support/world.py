@@ -24,10 +24,16 @@ class World:
     odd: dict[str, str]  # prompt id of an unusual row -> modality
 
 
-def build_world(folder: Path) -> World:
-    """Make the toy world as its command does, then the clips and rows that are not as they should be."""
-    counts = ["--train", "96", "--val", "6", "--cold-start", "64"]
+def toy_world(folder: Path, train: int, val: int = 6, cold_start: int = 16) -> Path:
+    """A toy world of so many rows, made as its users make it."""
+    counts = [f"--train={train}", f"--val={val}", f"--cold-start={cold_start}"]
     subprocess.run([sys.executable, "-m", "data_prep", "toy", "--out", str(folder), *counts], check=True)
+    return folder
+
+
+def build_world(folder: Path) -> World:
+    """A toy world, then the clips and rows that are not as they should be."""
+    toy_world(folder, 96, cold_start=64)
     for name in ("bad", "odd"):
         (folder / "media" / name).mkdir()
     shutil.copy(next((folder / "media" / "train").glob("*.mp4")), folder.parent / "elsewhere.mp4")
