@@ -31,7 +31,7 @@ OTHERS = {"reward": "avatar/val/reward", "judge": "avatar/val/judge", "tokens": 
 
 def run_stage(stage: str, seed: int, steps: int) -> list[dict[str, Any]]:
     """Validations of a stage, which is run unless it has been; metrics as the run wrote them."""
-    outputs = RUNS / f"seed{seed}"
+    outputs = RUNS / f"{steps}_steps" / f"seed{seed}"
     newest = outputs / stage / "latest"
     if not (newest / "finished.json").exists():
         overrides = [word for word in start_from(outputs) if not word.startswith(MODEL) or stage == "stage1"]
