@@ -6,6 +6,7 @@ The clone holds copies of our code and of the scripts, this environment instead 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,22 @@ SHORT = [
 BUDGET_S = 15
 #: Enough to learn the tags, and answers on which the completions of a group do not all agree.
 COLD_START = ["trainer.total_training_steps=48", "trainer.save_freq=48", "optim.lr_warmup_steps=5"]
+
+_POOL = "reward.reward_model.rollout"
+#: A judge in verl's pool without a GPU: what profile cpu says of the run's own rollout.
+POOL_ON_CPU = [
+    "ray_kwargs.ray_init.num_gpus=2",  # slots: the run's and the pool's
+    f"{_POOL}.dtype=float32",
+    f"{_POOL}.enforce_eager=true",
+    f"{_POOL}.load_format=auto",
+    f"{_POOL}.max_model_len=2048",
+    f"{_POOL}.max_num_seqs=16",
+    f"{_POOL}.max_num_batched_tokens=4096",
+    f"{_POOL}.enable_chunked_prefill=false",
+    f"{_POOL}.enable_prefix_caching=false",
+    f"+{_POOL}.engine_kwargs.vllm.distributed_executor_backend=vllm.v1.executor.uniproc_executor.UniProcExecutor",
+    f"+{_POOL}.engine_kwargs.vllm.mm_processor_cache_gb=0",
+]
 
 
 @dataclass
@@ -212,3 +229,25 @@ def test_a_dead_judge_costs_a_step_no_more_than_its_budget(badly_judged: tuple[R
         assert run.metrics[step]["timing_s/gen"] < BUDGET_S + 45  # and the generation itself
     assert run.metrics[STEPS]["avatar/judge/requests"] > 0
     assert run.metrics[STEPS]["avatar/reward/judge/present"] < 1.0
+
+
+@pytest.fixture(scope="module")
+def judged_by_pool(clone: Clone) -> RunResult:
+    """Stage 3 again, judged by a toy model with random weights: the JSON schema alone makes its replies readable."""
+    judge = ["frames=2", "frame_side=112", "timeout_s=110", "max_reply_tokens=64"]
+    words = ["+judge=pool", f"reward.reward_model.model_path={clone.folder}/data/toy/model", *POOL_ON_CPU]
+    words += [f"avatar.reward.judge.{word}" for word in judge]
+    clone.run("run_stage3.sh", "pooled", *SHORT, *words, "trainer.test_freq=-1", "trainer.val_before_train=false")
+    return clone.done["pooled"]
+
+
+def test_a_judge_in_verls_pool_scores_a_run(judged_by_pool: RunResult) -> None:
+    assert re.search(r"\[AVATAR\] judge: \S+/data/toy/model, verl's reward-model pool at \S+:\d+", judged_by_pool.log)
+    samples = [sample for group in groups(judged_by_pool) for sample in group]
+    assert {sample["reasons"]["judge"] for sample in samples} <= {"judged", "no_reasoning"}
+    scores = [sample["parts"]["judge"] for sample in samples if sample["reasons"]["judge"] == "judged"]
+    assert len(scores) > len(samples) / 2
+    assert len(set(scores)) > 1
+    assert all(0.0 <= score <= 1.0 for score in scores)
+    assert 0 < judged_by_pool.metrics[STEPS]["avatar/judge/requests"] <= len(scores)
+    assert judged_by_pool.metrics[STEPS]["avatar/judge/images"] > 0
