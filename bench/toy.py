@@ -77,17 +77,16 @@ SAMPLES = 2  # completions of each held-out prompt
 OBSERVED = 5  # steps between two looks at importance ratios, which cost a pass of their own
 
 
-def made_before(table: str, settings: dict[str, Any], results: Path) -> list[Run]:
-    """Runs of other tables whose arm has the same overrides, under the name it has in ``table``."""
-    names = {tuple(overrides): arm for arm, overrides in TABLES[table].items()}
-    found = []
-    for other, arms in TABLES.items():
-        summary, kept = results / f"toy_{other}.json", results / f"toy_{other}_runs.json"
-        if other == table or not summary.exists() or json.loads(summary.read_text())["settings"] != settings:
-            continue
-        runs = [run for run in json.loads(kept.read_text()) if tuple(arms[run["arm"]]) in names]
-        found += [{**run, "arm": names[tuple(arms[run["arm"]])]} for run in runs]
-    return found
+def made_before(table: str, settings: dict[str, Any]) -> list[Run]:
+    """Runs of any table with these settings whose arm has the overrides of one of ``table``, under its name there."""
+    names, found = {tuple(overrides): arm for arm, overrides in TABLES[table].items()}, {}
+    for other in (table, *TABLES):  # its own count first
+        kept = results_folder() / f"toy_{other}_runs.json"
+        for run in json.loads(kept.read_text()) if kept.exists() else []:
+            arm = names.get(tuple(TABLES[other].get(run["arm"], ())))
+            if arm and settings.items() <= run.items():
+                found.setdefault((arm, run["seed"]), {**run, "arm": arm})
+    return list(found.values())
 
 
 def run(arm: str, overrides: list[str], seed: int, steps: int, every: int, prompts: int) -> Run:
@@ -239,13 +238,8 @@ def main() -> None:
         parser.error(f"no arm of table {options.table}: {', '.join(sorted(unknown))}")
     kept = results_folder() / f"toy_{options.table}_runs.json"
     settings = {"steps": options.steps, "prompts": options.prompts or "all", "samples": SAMPLES}
-    runs = json.loads(kept.read_text()) if options.add and kept.exists() else []
+    runs = made_before(options.table, settings) if options.add else []
     done = {(run["arm"], run["seed"]) for run in runs}
-    if options.add:
-        runs += [
-            run for run in made_before(options.table, settings, kept.parent) if (run["arm"], run["seed"]) not in done
-        ]
-        done = {(run["arm"], run["seed"]) for run in runs}
     wanted = [(arm, seed) for seed in options.seeds for arm in names if (arm, seed) not in done]
     with ProcessPoolExecutor(options.processes) as pool:
         jobs = [
@@ -253,7 +247,7 @@ def main() -> None:
             for arm, seed in wanted
         ]
         for job in as_completed(jobs):
-            runs.append(job.result())
+            runs.append({**job.result(), **settings})
             print(f"{runs[-1]['arm']} seed {runs[-1]['seed']}: {runs[-1]['curve']}", flush=True)
             kept.write_text(json.dumps(runs))
     runs.sort(key=lambda found: (list(table).index(found["arm"]), found["seed"]))

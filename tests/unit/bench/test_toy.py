@@ -224,3 +224,19 @@ def test_the_table_reads_curves(bench: Callable[[str], ModuleType]) -> None:
     assert paper["flat groups"] == 0.5
     assert paper["of them rescued"] == 0.25
     assert bench("toy").by_figure([grpo, paper])[0] == {"figure": "seeds", "GRPO of 8": 1, "paper": 1}
+
+
+def test_a_table_takes_what_another_has_run(
+    bench: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVATAR_BENCH_RESULTS", str(tmp_path))
+    settings = {"steps": 40, "prompts": "all", "samples": 2}
+    made = [("paper", 1, 40), ("released", 1, 40), ("GRPO of 8", 1, 5), ("GRPO of 4", 1, 40)]
+    runs = [{"arm": arm, "seed": seed, **settings, "steps": steps} for arm, seed, steps in made]
+    (tmp_path / "toy_presets_runs.json").write_text(json.dumps(runs))
+    own = {"arm": "GRPO of 4", "seed": 1, **settings, "of": "its own"}
+    (tmp_path / "toy_ablation_runs.json").write_text(json.dumps([own]))
+    found = bench("toy").made_before("ablation", settings)
+    # Not released, which is no arm of this table; not GRPO of 8, which ran for five steps.
+    assert found == [own, {"arm": "4+4, TAS", "seed": 1, **settings}]
+    assert [run["arm"] for run in bench("toy").made_before("presets", settings)] == ["paper", "released", "GRPO of 4"]
