@@ -17,6 +17,8 @@ host=${JUDGE_HOST:-127.0.0.1}
 port=${JUDGE_PORT:-8001}
 name=${JUDGE_NAME:-$(basename "$model")}
 export PROFILE=${PROFILE:-gpu}
+# shellcheck source-path=SCRIPTDIR source=recipe/launch/venv.sh
+source recipe/launch/venv.sh
 
 if [[ $host != 127.* && $host != localhost && $host != ::1 && -z ${VLLM_API_KEY:-} ]]; then
     echo "JUDGE_HOST=$host can be reached by others: set VLLM_API_KEY to a secret of your own, and give it to the run" \
@@ -34,7 +36,7 @@ environment=(VLLM_NO_USAGE_STATS=1)
 
 # Compact JSON: a model that is free to put white space between the scores can go on doing so up to its token limit.
 # The server's own sampling: a model folder may ask for a repetition penalty, which would bend the scores.
-command=(env "${environment[@]}" "$PWD/.venv/bin/vllm" serve "$model" --served-model-name "$name"
+command=(env "${environment[@]}" "$PWD/$venv/bin/vllm" serve "$model" --served-model-name "$name"
     --host "$host" --port "$port"
     --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'
     --generation-config vllm

@@ -22,9 +22,24 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "configuration.md"
 HEAD = """# Configuration
 
-A run is configured by Hydra: `recipe/config/<stage>.yaml`, then a preset, then a profile, then `KEY=VALUE` on the
-command line. `DRY_RUN=1 ./run_stage1.sh` prints the result and checks it. An unknown key, an impossible value or a
-contradiction stops the run before Ray starts, with one line for each.
+A run is configured by Hydra: `recipe/config/avatar.yaml`, then a preset, then a profile, then what the stage's own
+file says, then `KEY=VALUE` on the command line. So stages 2 and 3 keep their reward weights under any preset; the
+released ones are `+weights=released_stage2` and `+weights=released_stage3`. `DRY_RUN=1 ./run_stage1.sh` prints the
+result and checks it. An unknown key, an impossible value or a contradiction stops the run before Ray starts, with one
+line for each.
+
+## Sizes
+
+`data.train_batch_size` counts the prompts of a step, `actor_rollout_ref.actor.ppo_mini_batch_size` those of one
+optimiser step. Each prompt is `on_policy_batches` fresh and up to `off_policy_batches` replayed rows. Profile `gpu`
+with preset `paper`: 64 x 4 = 256 completions are generated, up to 512 rows trained, in 2 optimiser steps. The batch
+must be a multiple of the mini-batch, and mini-batch times `on_policy_batches` a multiple of the GPUs. Another number
+of GPUs: `trainer.n_gpus_per_node=4`. Smaller GPUs: ask `python -m avatar_verl.memory profile=gpu
+trainer.n_gpus_per_node=4 --gpu-gib 48` first. Out of memory in the update: lower
+`actor_rollout_ref.actor.ppo_max_token_len_per_gpu`, not below `data.max_prompt_length` + `data.max_response_length`,
+then `avatar.media.max_frames`. In vLLM: lower `actor_rollout_ref.rollout.gpu_memory_utilization`.
+
+## Keys
 
 This page holds what is ours, the `avatar:` node, as `avatar_verl/config.py` declares it. All other keys (`data`,
 `actor_rollout_ref`, `trainer`, ...) are verl's; the ones we set stand in `recipe/config/avatar.yaml` with the reason
@@ -49,7 +64,11 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
         else:
             rows.append(f"| `{path}.{name}` | {_type(field)} | {_default(field)} | {_cell(field.description or '')} |")
     text = [f"## {path}\n", f"{(model.__doc__ or '').strip()}\n"]
-    text += ["| key | values | default | meaning |", "|---|---|---|---|", *rows, ""] if rows else []
+    text += (
+        ["| key | values | default before preset and profile | meaning |", "|---|---|---|---|", *rows, ""]
+        if rows
+        else []
+    )
     yield "\n".join(text)
     for where, node in nodes:
         yield from _sections(node, where)

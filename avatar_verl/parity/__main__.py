@@ -97,6 +97,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Parquet file of our schema.")],
     rows: Annotated[int, typer.Option(min=1, help="Rows of each modality.")] = 1,
     config: Annotated[Path | None, typer.Option(help="A run's config.yaml, for its media budget and root.")] = None,
+    media_root: Annotated[str, typer.Option(help="Folder of the clips; default: the run's, or that of the data.")] = "",
     num_tokens: Annotated[int, typer.Option(min=1, help="Tokens to complete each prompt by.")] = 8,
     max_model_len: Annotated[int, typer.Option(help="Longest prompt and completion.")] = 4096,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -121,9 +122,9 @@ def main(
     processor = Qwen2_5OmniProcessor.from_pretrained(model)
     trainer = TrainerSide(model, dtype, device)
     builder = PromptBuilder(processor, trainer.config, FrameBudget.from_config(media), Decoder())
-    root = media.root or str(data.resolve().parent)
+    root = media_root or media.root or str(data.resolve().parent)
     prompts = list(choose_prompts(builder, data, root, rows, console))
-    rollout = RolloutSide(model, dtype, max_model_len, align)
+    rollout = RolloutSide(model, dtype, max_model_len, align, device)
     comparisons = []
     for prompt_id, modality, prompt in prompts:
         theirs = rollout.run(prompt, num_tokens)

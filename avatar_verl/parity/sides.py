@@ -39,12 +39,14 @@ class View:
 class RolloutSide:
     """vLLM's offline engine, in this process, set up as a run's rollout server is."""
 
-    def __init__(self, model: Path, dtype: str, max_model_len: int, align: bool) -> None:
+    def __init__(self, model: Path, dtype: str, max_model_len: int, align: bool, device: str = "cpu") -> None:
         from vllm import LLM
 
         if align:
             align_vllm_interleaving()
         options: dict[str, Any] = {"dtype": dtype}
+        if device != "cpu":
+            options["gpu_memory_utilization"] = 0.5  # the trainer's model is there already
         self._llm: Any = LLM(
             model=str(model),
             **options,

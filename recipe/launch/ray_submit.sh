@@ -12,7 +12,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${RAY_ADDRESS:?set RAY_ADDRESS to the dashboard, http://HEAD:8265}"
 ray=(ray)
-[ -x .venv/bin/ray ] && ray=(.venv/bin/ray)
+for venv in .venv .venv-gpu; do
+    [ ! -x $venv/bin/ray ] || ray=("$venv/bin/ray")
+done
 
 case ${1:-} in
 --stop | --status) exec "${ray[@]}" job "${1#--}" "${2:?which job?}" ;;

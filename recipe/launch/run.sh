@@ -4,6 +4,7 @@
 #                            Without them: the toy world
 #   MODEL_PATH               a complete Qwen2.5-Omni folder, or the name of a stage that has finished here. Without it:
 #                            the stage before; cold starts and stage 1 on your data need it
+#   PROFILE                  with your data: gpu (default), or another of recipe/config/profile, e.g. gpu_1x8_separated
 #   DRY_RUN=1                print the resolved configuration and the command, then stop
 #   other arguments          Hydra overrides, KEY=VALUE
 set -euo pipefail
@@ -32,7 +33,7 @@ model_of() {
     fi
 }
 
-overrides=()
+overrides=() dry=${DRY_RUN:-0}
 if [ -n "${TRAIN_FILES:-}${VAL_FILES:-}" ] || [[ ${MODEL_PATH:-} == */* ]]; then
     : "${TRAIN_FILES:?set TRAIN_FILES too: parquet files, separated by commas}"
     [[ $before != *cold_start ]] || : "${MODEL_PATH:?set MODEL_PATH too: a complete Qwen2.5-Omni folder}"
@@ -46,20 +47,28 @@ if [ -n "${TRAIN_FILES:-}${VAL_FILES:-}" ] || [[ ${MODEL_PATH:-} == */* ]]; then
         overrides+=("profile=$PROFILE" "run.val_files=[$VAL_FILES]")
     fi
     # A dry run of the GPU profile needs no GPU stack: any environment that can compose will do.
-    if [ "${DRY_RUN:-0}" = 1 ] && [ -x .venv/bin/python ]; then :; elif [ "${DRY_RUN:-0}" = 1 ]; then
-        PROFILE=cpu bash recipe/launch/setup.sh
-    else
+    # shellcheck source-path=SCRIPTDIR source=venv.sh
+    source recipe/launch/venv.sh
+    if [ "$dry" != 0 ] && [ ! -x $venv/bin/python ]; then
+        venv=.venv
+        [ -x .venv/bin/python ] || PROFILE=cpu bash recipe/launch/setup.sh
+    elif [ "$dry" = 0 ]; then
         bash recipe/launch/setup.sh
     fi
 else
+    # shellcheck source-path=SCRIPTDIR source=venv.sh
+    source recipe/launch/venv.sh
     bash recipe/launch/setup.sh
-    [ -f $toy/manifest.json ] || .venv/bin/python -m data_prep toy --out $toy --seed 0 --style $style
+    if [ "$dry" != 0 ] && [ -z "${MODEL_PATH:-}" ] && [ ! -f "outputs/$before/latest/finished.json" ]; then
+        MODEL_PATH=$PWD/$toy/model # nothing is trained by a dry run: any model will do
+    fi
+    [ -f $toy/manifest.json ] || $venv/bin/python -m data_prep toy --out $toy --seed 0 --style $style
     if [[ $stage == *cold_start ]]; then
         MODEL_PATH=${MODEL_PATH:-$PWD/$toy/model}
         overrides+=("run.train_files=$PWD/$toy/cold_start.parquet")
     else
         if [[ $before == *cold_start && ! -f outputs/$before/latest/finished.json && -z ${MODEL_PATH:-} ]]; then
-            .venv/bin/python -m avatar_verl.main $before \
+            $venv/bin/python -m avatar_verl.main $before \
                 "run.train_files=$PWD/$toy/cold_start.parquet" "model.path=$PWD/$toy/model"
         fi
         [ "$stage" != stage3 ] || overrides+=("+data.where.family=[source]") # where a sound comes from
@@ -69,4 +78,4 @@ fi
 key=actor_rollout_ref.model.path
 [[ $stage != *cold_start ]] || key=model.path
 model=$(model_of "${MODEL_PATH:-$before}")
-exec .venv/bin/python -m avatar_verl.main "$stage" "$key=$model" "${overrides[@]}" "$@"
+exec $venv/bin/python -m avatar_verl.main "$stage" "$key=$model" "${overrides[@]}" "$@"

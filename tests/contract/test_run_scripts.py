@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,13 @@ class Clone:
 def clone(tmp_path: Path) -> Clone:
     (tmp_path / "recipe" / "launch").mkdir(parents=True)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    for name in ("recipe/launch/run.sh", "run_fs_grpo.sh", *(f"run_stage{n}.sh" for n in range(4))):
+    (tmp_path / ".venv-gpu").symlink_to(".venv")
+    for name in (
+        "recipe/launch/run.sh",
+        "recipe/launch/venv.sh",
+        "run_fs_grpo.sh",
+        *(f"run_stage{n}.sh" for n in range(4)),
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "recipe" / "launch" / "setup.sh").write_text("exit 0\n")
     recorder = tmp_path / ".venv" / "bin" / "python"
@@ -154,3 +161,75 @@ def test_fs_grpo_has_a_world_and_a_cold_start_of_its_own(clone: Clone) -> None:
     assert reinforced[2] == "fs_grpo"
     assert told(reinforced, MODEL) == str(clone.folder / "outputs/fs_grpo_cold_start/latest/model")
     assert told(reinforced, "run.val_files") == str(clone.folder / "data/toy_adaptive/val.parquet")
+
+
+def test_a_dry_run_of_a_bare_clone_resolves_the_stage_alone(clone: Clone) -> None:
+    for script in ("run_stage1.sh", "run_stage2.sh"):
+        assert clone.run(script, DRY_RUN="1").returncode == 0
+    world, *stages = clone.calls()
+    assert world[1:3] == ["data_prep", "toy"]
+    assert [words[2] for words in stages] == ["stage1", "stage2"]
+    assert {told(words, MODEL) for words in stages} == {str(clone.folder / "data/toy/model")}
+
+
+def test_profiles_of_gpus_have_an_environment_of_their_own(clone: Clone, tmp_path: Path) -> None:
+    (tmp_path / "Qwen").mkdir()
+    (tmp_path / ".venv-gpu").unlink()
+    wanted = {"MODEL_PATH": str(tmp_path / "Qwen"), **DATA}
+    assert clone.run("run_stage1.sh", **wanted).returncode != 0
+    assert clone.run("run_stage1.sh", **wanted, DRY_RUN="1").returncode == 0  # any that can compose will do
+    assert clone.run("run_stage1.sh", **wanted, PROFILE="cpu").returncode == 0
+
+
+#: Stands for the interpreter of an environment: writes its words and what it is to install down.
+PIP = """#!/usr/bin/env bash
+echo "$*" >>pip.txt
+case "$*" in
+*" -r "*) cat "${!#}" >>installed.txt ;;
+-c*) echo site ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("profile", "venv"), [("cpu", ".venv"), ("gpu", ".venv-gpu"), ("gpu_2x8", ".venv-gpu")])
+def test_set_up_installs_the_lock_of_the_profile(profile: str, venv: str, tmp_path: Path) -> None:
+    for name in ("recipe/launch/setup.sh", "recipe/launch/venv.sh", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    locks = {"cpu": ["torch==2.13.0+cpu", "numpy==2.0"], "gpu": ["numpy==2.0", "flash-attn==2.8.3", "torch==2.11"]}
+    (tmp_path / "requirements").mkdir()
+    for name, lines in locks.items():
+        (tmp_path / "requirements" / f"{name}.lock").write_text("\n".join(lines) + "\n")
+    interpreter = tmp_path / venv / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.write_text(PIP)
+    interpreter.chmod(0o755)
+    (tmp_path / "site").mkdir()
+    command = ["bash", str(tmp_path / "recipe/launch/setup.sh")]
+    for _ in range(2):  # the second time there is nothing to do
+        done = subprocess.run(
+            command, env={**os.environ, "PROFILE": profile, "PYTHON": sys.executable}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    calls = (tmp_path / "pip.txt").read_text().splitlines()
+    flash = [i for i, call in enumerate(calls) if "flash-attn" in call]
+    (lock,) = [i for i, call in enumerate(calls) if " -r " in call]
+    together = [line for line in locks[profile.partition("_")[0]] if not line.startswith("flash-attn")]
+    assert (tmp_path / "installed.txt").read_text().splitlines() == together
+    if profile == "cpu":
+        assert not flash
+    else:  # it is built against the torch that the lock has brought
+        assert flash == [lock + 1]
+        assert "--no-build-isolation" in calls[flash[0]]
+    assert (tmp_path / venv / f".avatar-{profile.partition('_')[0]}").exists()
+
+
+def test_set_up_refuses_a_profile_without_a_lock() -> None:
+    done = subprocess.run(
+        ["bash", str(ROOT / "recipe/launch/setup.sh")],
+        env={**os.environ, "PROFILE": "tpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "PROFILE=tpu: its name must begin with cpu or gpu" in done.stderr

@@ -40,10 +40,16 @@ class Site:
         self.folder, self._model, self._endpoint = folder, model, endpoint
         self.calls = folder / "calls"
         self.calls.mkdir()
-        for name in ("run_stage1.sh", "run_stage2.sh", "recipe/launch/run.sh"):
+        for name in (
+            "run_stage0.sh",
+            "run_stage1.sh",
+            "run_stage2.sh",
+            "recipe/launch/run.sh",
+            "recipe/launch/venv.sh",
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-        for name, text in (("recipe/launch/setup.sh", "exit 0\n"), (".venv/bin/python", SHIM)):
+        for name, text in (("recipe/launch/setup.sh", "exit 0\n"), (".venv-gpu/bin/python", SHIM)):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
             (folder / name).chmod(0o755)
