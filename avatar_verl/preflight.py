@@ -58,6 +58,7 @@ def check_run(config: dict[str, Any]) -> None:
         problems.extend(_separation_problems(config))
         problems.extend(_batch_problems(config, rows))
         problems.extend(_length_problems(config))
+        problems.extend(_engine_problems(config))
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -242,6 +243,20 @@ def _batch_problems(config: dict[str, Any], rows: int) -> Iterable[str]:
         yield "rollout.n must be at least 2: a group of one has no advantage"
     if rows and rows < batch:
         yield f"run.train_files: {rows} rows are fewer than data.train_batch_size ({batch})"
+
+
+def _engine_problems(config: dict[str, Any]) -> Iterable[str]:
+    """Settings of verl's engine under which the trainer is another model than the rollout, or none."""
+    for part in ("actor", "ref"):
+        settings = config["actor_rollout_ref"].get(part) or {}
+        engine, key = settings.get("fsdp_config") or {}, f"actor_rollout_ref.{part}"
+        if engine.get("model_dtype", "fp32") not in ("fp32", "float32"):  # verl casts all that is stored, buffers too
+            yield (
+                f"{key}.fsdp_config.model_dtype: {engine['model_dtype']} would round the frequencies of the rotary "
+                "embeddings, which the rollout does not; set fp32: arithmetic is that of mixed_precision.param_dtype"
+            )
+        if any((place.get("ulysses_sequence_parallel_size") or 1) > 1 for place in (settings, engine)):
+            yield f"{key}.ulysses_sequence_parallel_size: verl 0.9.1 cannot cut Qwen2.5-Omni's sequences; set 1"
 
 
 def _length_problems(config: dict[str, Any]) -> Iterable[str]:

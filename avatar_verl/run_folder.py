@@ -8,8 +8,10 @@ is written last; a run is finished once ``finished.json`` stands.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import time
@@ -17,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 _MARK = "complete.json"
 
@@ -84,6 +88,10 @@ def held(run: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunIsHeldError(f"{run} is being trained by another process; wait for its end or stop it") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP):  # some parallel file systems know no locks
+                raise
+            logger.warning("%s cannot be locked (%s): take care to train it once at a time", run, error.strerror)
         yield
 
 

@@ -241,20 +241,18 @@ class World:
 
     @torch.no_grad()
     def batch(self, rows: list[Entry], labels: Any, replayed: Sequence[bool]) -> Batch:
-        """Rows as they are trained on. Only a stripped hint makes the prompt another than the one that generated."""
+        """Rows as they are trained on. Only a stripped hint makes the prompt another than the one that generated.
+
+        Of a replayed row the log-probs at generation are those of the hinted prompt: that was the behaviour policy.
+        """
         strip = self.avatar.hint.mode == "strip"
-        keys = [
-            (self._numbers[row.prompt_id], row.hint_used and (old or not strip))
-            for row, old in zip(rows, replayed, strict=True)
-        ]
+        keys = [(self._numbers[row.prompt_id], row.hint_used and not strip) for row in rows]
         tokens = _padded([row.token_ids.tolist() for row in rows]).long()
         old = _padded([row.behaviour_log_probs.tolist() for row in rows])
         reference = _padded([row.ref_log_probs.tolist() for row in rows if row.ref_log_probs is not None])
-        for place in [i for i, row in enumerate(rows) if strip and row.hint_used]:
-            policy = self._frozen if replayed[place] else self.policy
-            prefix, index = _read(policy, self.train, [keys[place]])
-            known = policy.log_probs(prefix, index, tokens[place : place + 1])[0]
-            (reference if replayed[place] else old)[place] = known
+        for place in [i for i, row in enumerate(rows) if strip and row.hint_used and not replayed[i]]:
+            prefix, index = _read(self.policy, self.train, [keys[place]])
+            old[place] = self.policy.log_probs(prefix, index, tokens[place : place + 1])[0]
         lengths = torch.tensor([len(row.token_ids) for row in rows])
         mask = torch.arange(tokens.shape[1]) < lengths[:, None]
         return Batch(rows, keys, labels, old, reference, mask, tokens)

@@ -8,6 +8,7 @@ import logging
 import traceback
 import uuid
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -60,7 +61,9 @@ class OmniAgentLoopWorker(_AgentLoopWorker):
             make_decoder(config.media.cache),
         )
         self._strip_hints = config.hint.mode == "strip"
-        self._trained_prompts: dict[str, PromptInputs] = {}
+        self._trained: dict[str, tuple[PromptInputs, list[dict[str, Any]]]] = {}
+        # Of their own: in asyncio's, the clips of replayed completions would be in front of those of fresh prompts.
+        self._rebuilders = ThreadPoolExecutor(4, "rebuild")
         self._composer = RewardComposer(config.reward, frame_source(config.reward.judge))
         self._judge_endpoint = config.reward.judge.endpoint
         self._asks_twice = "answer_consistency" in config.reward.weights
@@ -86,7 +89,7 @@ class OmniAgentLoopWorker(_AgentLoopWorker):
     ) -> None:
         uid = prompt["uid"]
         try:
-            self._prompts[uid], self._trained_prompts[uid] = await asyncio.to_thread(self._prepare, prompt)
+            self._prompts[uid], self._trained[uid] = await asyncio.to_thread(self._prepare, prompt)
         except (MediaError, RowError) as error:
             await self._give_up(prompt, trajectory, error.reason, str(error))
             return
@@ -97,21 +100,21 @@ class OmniAgentLoopWorker(_AgentLoopWorker):
         try:
             await super()._run_prompt(prompt, sampling_params, trajectory, trace)
         finally:
-            del self._prompts[uid], self._trained_prompts[uid]
+            del self._prompts[uid], self._trained[uid]
 
     def _report_error(self) -> None:
         """Our own bug, or a dead rollout server: verl would count it as a failed prompt and go on; the driver stops."""
         self._reports.append({"kind": "error", "detail": traceback.format_exc()})
 
-    def _prepare(self, row: dict[str, Any]) -> tuple[PromptInputs, PromptInputs]:
-        """The prompt that generates and the prompt that is trained on; they differ when a hint is stripped."""
+    def _prepare(self, row: dict[str, Any]) -> tuple[PromptInputs, tuple[PromptInputs, list[dict[str, Any]]]]:
+        """The prompt that generates and the one that is trained on, with its messages; a stripped hint parts them."""
         plain = row["raw_prompt"]
         if row.get("hint_trigger"):
             row["raw_prompt"] = with_hint(plain, row["extra_info"]["hint"])
         inputs = self._build(row["raw_prompt"], row)
         if row.get("hint_trigger") and self._strip_hints:
-            return inputs, self._builder.encode(plain, inputs.media)
-        return inputs, inputs
+            return inputs, (self._builder.encode(plain, inputs.media), plain)
+        return inputs, (inputs, row["raw_prompt"])
 
     def _build(self, messages: list[dict[str, Any]], row: dict[str, Any]) -> PromptInputs:
         inputs = self._builder.build(messages, row["media_root"], bool(row["use_audio_in_video"]))
@@ -133,8 +136,9 @@ class OmniAgentLoopWorker(_AgentLoopWorker):
             drawn: place in the batch, entry, and the label of the group it joins.
             step: trainer step.
         """
+        call = asyncio.get_running_loop().run_in_executor
         self._rebuilt = await asyncio.gather(
-            *(asyncio.to_thread(self._rebuild, place, entry, label, step) for place, entry, label in drawn)
+            *(call(self._rebuilders, self._rebuild, place, entry, label, step) for place, entry, label in drawn)
         )
 
     async def replay(self) -> tuple[list[Any], list[tuple[int, str]]]:
@@ -251,13 +255,13 @@ class OmniAgentLoopWorker(_AgentLoopWorker):
         response_ids = list(output.token_ids)
         log_probs = list(output.log_probs or [0.0] * len(response_ids))
         breakdown = await self._composer.score_async(sample)
+        trained, messages = self._trained[row["uid"]]
         extra_fields = {
             "reward_extra_info": reward_info(breakdown),
             "min_global_steps": output.extra_fields["min_global_steps"],
             "max_global_steps": output.extra_fields["max_global_steps"],
-            **self._replay_fields(prompt, row),
+            **self._replay_fields(prompt, messages, row),
         }
-        trained = self._trained_prompts[row["uid"]]
         fields, tag = trajectory_row(trained, response_ids, log_probs, breakdown.total, row, extra_fields)
         tag["prompt_id"] = row["prompt_id"]
         split = "val" if validate else "train"
@@ -269,14 +273,16 @@ class OmniAgentLoopWorker(_AgentLoopWorker):
             partition_id=split,
         )
 
-    def _replay_fields(self, prompt: PromptInputs, row: dict[str, Any]) -> dict[str, Any]:
-        """What replay must know beside the tokens: media by reference, never pixels."""
+    def _replay_fields(
+        self, prompt: PromptInputs, messages: list[dict[str, Any]], row: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What replay must know beside the tokens: the messages that are trained on; media by reference, not pixels."""
         rate = {"video": prompt.media.videos[0].fps} if prompt.media.videos else {}
         return {
             "prompt_id": row["prompt_id"],
             "group": row["uid"],
             "hint_used": bool(row.get("hint_trigger")),
-            "messages": json.dumps(row["raw_prompt"]),
+            "messages": json.dumps(messages),
             "media": [(kind, path, name, rate.get(kind, 0.0)) for kind, path, name in prompt.media.sources],
             "replay_row": replay_row(row),
         }

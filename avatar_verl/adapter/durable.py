@@ -36,6 +36,7 @@ class DurableTrainer(PPOTrainerSync):
 
     def __init__(self, config: Any) -> None:
         self._step_metrics: dict[str, Any] = {}  # of the step that is under way; verl adds to it
+        self._usual_entropy: float | None = None  # the guard's yardstick, a moving average
         self._step_batch: KVBatchMeta | None = None
         self._step_began = 0.0  # seconds, of time.monotonic()
         self._saved_for_stop = False
@@ -83,7 +84,7 @@ class DurableTrainer(PPOTrainerSync):
         if self._start is None:
             self._inherit_replay()
             return
-        self.replay.load(self._start / "avatar")
+        self._usual_entropy = self.replay.load(self._start / "avatar").get("usual_entropy")
         trainer.val_before_train = False
         if not self._metrics_filed:
             self._finish_step(self._start)
@@ -127,7 +128,7 @@ class DurableTrainer(PPOTrainerSync):
 
     def _save_checkpoint(self) -> None:
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
-        self.replay.save(folder / "avatar", self.global_steps)
+        self.replay.save(folder / "avatar", self.global_steps, usual_entropy=self._usual_entropy)
         keep = self.config.trainer.get("max_actor_ckpt_to_keep", None)
         # verl would remove an older actor before the new checkpoint is whole; ours are pruned behind the mark.
         self.config.trainer.max_actor_ckpt_to_keep = None

@@ -34,6 +34,11 @@ class OmniModelConfig(HFModelConfig):
         unknown = set(self.freeze) - set(PARTS)
         if unknown:
             raise ValueError(f"model.freeze: unknown {sorted(unknown)}; known parts: {sorted(PARTS)}")
+        if self.freeze and self.lora_rank > 0:
+            # No adapter there at all: PEFT makes every adapter train again when the reference has run without them.
+            frozen = rf"({'|'.join(PARTS[part] for part in self.freeze)})\..*"
+            excluded = frozen if self.exclude_modules is None else f"({self.exclude_modules})|{frozen}"
+            object.__setattr__(self, "exclude_modules", excluded)
         if self.load_tokenizer:
             assert self.local_tokenizer_path is not None
             from transformers import Qwen2_5OmniProcessor

@@ -165,9 +165,9 @@ class ReplayCycle:
             f"off={replay.off_policy_batches} buffer={len(self.buffer)} vcrs_prompts={len(self.scores)}"
         )
 
-    def save(self, folder: Path, step: int) -> None:
-        """Write all state into ``folder``, whole or not at all."""
-        store.save(folder, self.buffer, self.scores, self.hints, {"global_step": step})
+    def save(self, folder: Path, step: int, **more: Any) -> None:
+        """Write all state into ``folder``, whole or not at all; ``more`` is what :meth:`load` is to return."""
+        store.save(folder, self.buffer, self.scores, self.hints, {"global_step": step, **more})
 
     def inherit(self, folder: Path) -> None:
         """Begin with what another run saved: entries, reference scores and hint records, the random state aside.

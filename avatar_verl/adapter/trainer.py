@@ -62,7 +62,6 @@ class AvatarTrainer(DurableTrainer):
         self.composer = RewardComposer(self.avatar.reward)
         self.trained = TrainedRows(self.avatar, shaped=config.algorithm.adv_estimator == "avatar")
         self._report_metrics: dict[str, float] = {}
-        self._usual_entropy: float | None = None  # moving average of steps in which the guard did not fire
         self._samples: dict[str, dict[str, Any]] = {}  # fresh completions of this step, by key
         self._rebuilding: list[tuple[Any, Any]] = []  # replayed completions that workers are making rows of
         self._seconds: dict[str, float] = {}  # what AVATAR's own parts of this step took

@@ -5,6 +5,7 @@ The clone holds copies of our code and of the scripts, this environment instead 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -45,6 +46,7 @@ POOL_ON_CPU = [
     "ray_kwargs.ray_init.num_gpus=2",  # slots: the run's and the pool's
     f"{_POOL}.dtype=float32",
     f"{_POOL}.enforce_eager=true",
+    f"{_POOL}.enable_sleep_mode=false",
     f"{_POOL}.load_format=auto",
     f"{_POOL}.max_model_len=2048",
     f"{_POOL}.max_num_seqs=16",
@@ -234,15 +236,19 @@ def test_a_dead_judge_costs_a_step_no_more_than_its_budget(badly_judged: tuple[R
 @pytest.fixture(scope="module")
 def judged_by_pool(clone: Clone) -> RunResult:
     """Stage 3 again, judged by a toy model with random weights: the JSON schema alone makes its replies readable."""
+    model = shutil.copytree(clone.folder / "data" / "toy" / "model", clone.folder / "judge")
+    # verl asks a pool's model for it where a plain language model has it.
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 32768}))
     judge = ["frames=2", "frame_side=112", "timeout_s=110", "max_reply_tokens=64"]
-    words = ["+judge=pool", f"reward.reward_model.model_path={clone.folder}/data/toy/model", *POOL_ON_CPU]
+    words = ["+judge=pool", f"reward.reward_model.model_path={model}", *POOL_ON_CPU]
     words += [f"avatar.reward.judge.{word}" for word in judge]
     clone.run("run_stage3.sh", "pooled", *SHORT, *words, "trainer.test_freq=-1", "trainer.val_before_train=false")
     return clone.done["pooled"]
 
 
 def test_a_judge_in_verls_pool_scores_a_run(judged_by_pool: RunResult) -> None:
-    assert re.search(r"\[AVATAR\] judge: \S+/data/toy/model, verl's reward-model pool at \S+:\d+", judged_by_pool.log)
+    assert re.search(r"\[AVATAR\] judge: \S+/judge, verl's reward-model pool at \S+:\d+", judged_by_pool.log)
     samples = [sample for group in groups(judged_by_pool) for sample in group]
     assert {sample["reasons"]["judge"] for sample in samples} <= {"judged", "no_reasoning"}
     scores = [sample["parts"]["judge"] for sample in samples if sample["reasons"]["judge"] == "judged"]

@@ -71,6 +71,18 @@ def test_a_tracker_that_is_not_there_is_named(config: dict[str, Any], monkeypatc
     assert problems(config) == []
 
 
+def test_settings_that_make_the_trainer_another_model_are_refused(config: dict[str, Any]) -> None:
+    for part in ("actor", "ref"):
+        settings = config["actor_rollout_ref"].setdefault(part, {})
+        settings["fsdp_config"] = {"model_dtype": "fp32", "ulysses_sequence_parallel_size": 1}
+    assert problems(config) == []
+    config["actor_rollout_ref"]["ref"]["fsdp_config"]["model_dtype"] = "bf16"
+    config["actor_rollout_ref"]["actor"]["ulysses_sequence_parallel_size"] = 2
+    split, rounded = problems(config)
+    assert split.startswith("actor_rollout_ref.actor.ulysses_sequence_parallel_size")
+    assert rounded.startswith("actor_rollout_ref.ref.fsdp_config.model_dtype: bf16 would round the frequencies")
+
+
 def test_a_right_configuration_passes(config: dict[str, Any]) -> None:
     assert problems(config) == []
 

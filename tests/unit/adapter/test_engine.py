@@ -199,6 +199,8 @@ def test_lora_trains_the_chosen_parts_and_sends_merged_weights(
 ) -> None:
     engine = make(lora_rank=4, lora_alpha=8, target_modules=targets, lora={"merge": True}, freeze=freeze)
     batch = engines.make_batch([samples[name] for name in MIXED])
+    with engine.disable_adapter():  # as the reference does
+        engines.log_probs(engine, batch)
     for _ in range(2):  # B starts at zero, so that A learns from the second step on
         engines.train_step(engine, engines.make_batch([samples[name] for name in MIXED]))
     trained = engines.log_probs(engine, batch)
