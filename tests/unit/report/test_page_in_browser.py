@@ -123,7 +123,7 @@ def test_charts_are_drawn_and_tell_their_values(
     figure.locator("summary").click()
     figure.locator("tbody tr").first.wait_for()  # a toggle is told of later than the click
     assert figure.locator("tbody tr").count() == 2
-    absent = page.locator("#part-charts > p.note").inner_text()
+    absent = page.locator("#part-charts > p.note").last.inner_text()
     assert "Lift of hints" in absent
     assert "Accuracy" not in absent
     assert "supervised" not in absent
