@@ -238,6 +238,9 @@ def main() -> None:
         parser.error(f"no arm of table {options.table}: {', '.join(sorted(unknown))}")
     kept = results_folder() / f"toy_{options.table}_runs.json"
     settings = {"steps": options.steps, "prompts": options.prompts or "all", "samples": SAMPLES}
+    there = json.loads(kept.read_text()) if options.add and kept.exists() else []
+    if not all(settings.items() <= run.items() for run in there):
+        parser.error(f"{kept.name} holds runs of other settings; without --add they are replaced")
     runs = made_before(options.table, settings) if options.add else []
     done = {(run["arm"], run["seed"]) for run in runs}
     wanted = [(arm, seed) for seed in options.seeds for arm in names if (arm, seed) not in done]

@@ -64,11 +64,8 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
         else:
             rows.append(f"| `{path}.{name}` | {_type(field)} | {_default(field)} | {_cell(field.description or '')} |")
     text = [f"## {path}\n", f"{(model.__doc__ or '').strip()}\n"]
-    text += (
-        ["| key | values | default before preset and profile | meaning |", "|---|---|---|---|", *rows, ""]
-        if rows
-        else []
-    )
+    if rows:
+        text += ["| key | values | default before preset and profile | meaning |", "|---|---|---|---|", *rows, ""]
     yield "\n".join(text)
     for where, node in nodes:
         yield from _sections(node, where)

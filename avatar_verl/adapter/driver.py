@@ -153,7 +153,10 @@ def finishing_trackers(trainer: Any) -> Iterator[None]:
         exit_code = 0
     finally:
         if trackers := getattr(trainer, "logger", None):  # made when the training begins
-            trackers.finish(exit_code)
+            try:
+                trackers.finish(exit_code)
+            except Exception:  # a service that is away must not end a run
+                logger.warning("a tracker did not end well", exc_info=True)
 
 
 def export_model(config: DictConfig, run: Path) -> None:

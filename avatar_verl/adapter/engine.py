@@ -48,14 +48,9 @@ class OmniEngine(FSDPEngineWithLMHead):
         return self._media_tokens
 
     def _build_module(self) -> torch.nn.Module:
-        return self._freeze(super()._build_module(), "")
-
-    def _build_lora_module(self, module: torch.nn.Module) -> torch.nn.Module:
-        return self._freeze(super()._build_lora_module(module), "base_model.model.")
-
-    def _freeze(self, module: torch.nn.Module, prefix: str) -> torch.nn.Module:
-        for part in getattr(self.model_config, "freeze", []):
-            module.get_submodule(prefix + PARTS[part]).requires_grad_(False)
+        module = super()._build_module()
+        for part in getattr(self.model_config, "freeze", []):  # of adapters: OmniModelConfig
+            module.get_submodule(PARTS[part]).requires_grad_(False)
         return module
 
     def _build_fsdp_module(self, module: torch.nn.Module) -> torch.nn.Module:

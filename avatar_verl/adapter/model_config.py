@@ -34,6 +34,8 @@ class OmniModelConfig(HFModelConfig):
         unknown = set(self.freeze) - set(PARTS)
         if unknown:
             raise ValueError(f"model.freeze: unknown {sorted(unknown)}; known parts: {sorted(PARTS)}")
+        if self.freeze and self.lora_adapter_path:
+            raise ValueError("model.freeze: the adapters of model.lora_adapter_path would train all the same; drop one")
         if self.freeze and self.lora_rank > 0:
             # No adapter there at all: PEFT makes every adapter train again when the reference has run without them.
             frozen = rf"({'|'.join(PARTS[part] for part in self.freeze)})\..*"

@@ -33,11 +33,16 @@ model_of() {
     fi
 }
 
-overrides=() dry=${DRY_RUN:-0}
+overrides=() dry=${DRY_RUN:-0} own=
 if [ -n "${TRAIN_FILES:-}${VAL_FILES:-}" ] || [[ ${MODEL_PATH:-} == */* ]]; then
+    own=1
+    export PROFILE=${PROFILE:-gpu}
+fi
+# shellcheck source-path=SCRIPTDIR source=venv.sh
+source recipe/launch/venv.sh
+if [ -n "$own" ]; then
     : "${TRAIN_FILES:?set TRAIN_FILES too: parquet files, separated by commas}"
     [[ $before != *cold_start ]] || : "${MODEL_PATH:?set MODEL_PATH too: a complete Qwen2.5-Omni folder}"
-    export PROFILE=${PROFILE:-gpu}
     overrides+=("run.train_files=[$TRAIN_FILES]")
     if [[ $stage == *cold_start ]]; then
         overrides+=("cold_start_profile=$PROFILE")
@@ -47,8 +52,6 @@ if [ -n "${TRAIN_FILES:-}${VAL_FILES:-}" ] || [[ ${MODEL_PATH:-} == */* ]]; then
         overrides+=("profile=$PROFILE" "run.val_files=[$VAL_FILES]")
     fi
     # A dry run of the GPU profile needs no GPU stack: any environment that can compose will do.
-    # shellcheck source-path=SCRIPTDIR source=venv.sh
-    source recipe/launch/venv.sh
     if [ "$dry" != 0 ] && [ ! -x $venv/bin/python ]; then
         venv=.venv
         [ -x .venv/bin/python ] || PROFILE=cpu bash recipe/launch/setup.sh
@@ -56,8 +59,6 @@ if [ -n "${TRAIN_FILES:-}${VAL_FILES:-}" ] || [[ ${MODEL_PATH:-} == */* ]]; then
         bash recipe/launch/setup.sh
     fi
 else
-    # shellcheck source-path=SCRIPTDIR source=venv.sh
-    source recipe/launch/venv.sh
     bash recipe/launch/setup.sh
     if [ "$dry" != 0 ] && [ -z "${MODEL_PATH:-}" ] && [ ! -f "outputs/$before/latest/finished.json" ]; then
         MODEL_PATH=$PWD/$toy/model # nothing is trained by a dry run: any model will do
