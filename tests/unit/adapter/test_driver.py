@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from omegaconf import OmegaConf
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.rollout.replica import RolloutReplicaRegistry
 
-from avatar_verl.adapter.driver import assert_registered
+from avatar_verl.adapter.driver import assert_registered, finishing_trackers
 from avatar_verl.adapter.engine import OmniEngine
 
 
@@ -68,3 +69,33 @@ def test_a_foreign_replica_is_named(config: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(RolloutReplicaRegistry._registry, "vllm", lambda: object)
     with pytest.raises(RuntimeError, match="verl would roll out with its own vLLM replica"):
         assert_registered(config)
+
+
+class Trackers:
+    """Stands for verl's ``Tracking``: remembers how it was ended, and cannot reach its service."""
+
+    ended: int | None = None
+
+    def finish(self, exit_code: int) -> None:
+        self.ended = exit_code
+        raise ConnectionError("no service")
+
+
+def test_trackers_end_with_the_training_and_cannot_fail_it(caplog: pytest.LogCaptureFixture) -> None:
+    trainer = SimpleNamespace(logger=Trackers())
+    with finishing_trackers(trainer):
+        assert trainer.logger.ended is None
+    assert trainer.logger.ended == 0
+    assert "a tracker did not end well" in caplog.text
+
+
+def test_trackers_are_told_of_a_failed_training_whose_error_stays() -> None:
+    trainer = SimpleNamespace(logger=Trackers())
+    with pytest.raises(ValueError, match="lost"), finishing_trackers(trainer):
+        raise ValueError("lost")
+    assert trainer.logger.ended == 1
+
+
+def test_a_training_that_never_began_has_no_trackers() -> None:
+    with finishing_trackers(SimpleNamespace()):
+        pass

@@ -154,6 +154,8 @@ def test_an_unknown_part_is_refused(make: Any) -> None:
         ValueError, match=r"model\.freeze: unknown \['talker'\]; known parts: \['audio', 'text', 'vision'\]"
     ):
         make(freeze=["talker"])
+    with pytest.raises(ValueError, match=r"adapters of model\.lora_adapter_path would train all the same"):
+        make(freeze=["vision"], lora_rank=4, lora_adapter_path="adapters")
 
 
 # ---- LoRA

@@ -85,3 +85,8 @@ def test_a_flat_group_has_a_signal_in_replay_when_its_reference_is_shrunk(
     found = row_advantages(torch.tensor([1.0, 1.0, 1.0]), np.array(["a", "b", "c"]), context)
     assert found[1:].tolist() == pytest.approx(advantages)
     assert context.reference[0] == 0.0, "fresh rows have no reference"
+
+
+def test_what_is_saved_beside_the_state_comes_back(tmp_path: Path) -> None:
+    ReplayCycle(CONFIG, seed=3).save(tmp_path / "state", step=7, usual_entropy=1.25)
+    assert ReplayCycle(CONFIG, seed=4).load(tmp_path / "state") == {"global_step": 7, "usual_entropy": 1.25}
