@@ -4,7 +4,6 @@ Registered beside verl's own (by vendor on GPUs, by device on the CPU), so verl 
 changes, method by method:
 
 ``_build_module``          freezes the parts named in ``model.freeze``
-``_build_lora_module``     keeps adapters of those parts frozen too
 ``_build_fsdp_module``     the reference model on a CPU is not "offloaded to the CPU" (pinned memory needs a GPU)
 ``prepare_model_inputs``   a micro-batch without images, videos or sound gets tiny ones, where ranks must march together
 ``prepare_model_outputs``  masks ids the rollout never samples; takes the tiny ones off again

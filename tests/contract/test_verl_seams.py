@@ -37,7 +37,6 @@ OVERRIDES: dict[str, dict[str, str]] = {
     },
     "engine.OmniEngine": {
         "_build_module": "",
-        "_build_lora_module": "module",
         "_build_fsdp_module": "module",
         "prepare_model_inputs": "micro_batch",
         "prepare_model_outputs": "output output_args micro_batch logits_processor_func",
