@@ -35,6 +35,7 @@ from avatar_verl.main import load
 
 FOUR_STEPS = f"{MINI_BATCH}=2"  # of the 8 prompts
 REPLAYED = "avatar.replay.off_policy_batches"
+SHUFFLED = "actor_rollout_ref.actor.shuffle=true"  # replayed rows stand behind fresh ones; mini-batches are cut in order
 HINTED = ["preset=paper", FOUR_STEPS, "avatar.hint.always=true"]
 
 #: Table -> arm -> overrides.
@@ -56,6 +57,7 @@ TABLES: dict[str, dict[str, list[str]]] = {
         "6+2": ["preset=paper", FOUR_STEPS, f"{GENERATED}=6", f"{REPLAYED}=2"],
         "2+6": ["preset=paper", FOUR_STEPS, f"{GENERATED}=2", f"{REPLAYED}=6"],
         "GRPO of 2": ARMS["grpo2"],
+        "4+4, rows shuffled": ["preset=paper", FOUR_STEPS, SHUFFLED],
         "TAS uniform": ["preset=paper", FOUR_STEPS, "avatar.shaping.shape=uniform"],
         "TAS incline": ["preset=paper", FOUR_STEPS, "avatar.shaping.shape=incline"],
         "TAS decay": ["preset=paper", FOUR_STEPS, "avatar.shaping.shape=decay"],
