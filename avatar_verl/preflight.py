@@ -42,6 +42,7 @@ def check_run(config: dict[str, Any]) -> None:
     except ConfigError as error:
         problems.extend(str(error).splitlines())
     problems.extend(_model_problems(config))
+    problems.extend(_engine_problems(config))
     problems.extend(_secrets(config))
     problems.extend(_launcher_problems(config))
     problems.extend(_tracker_problems((config.get("trainer") or {}).get("logger")))
@@ -58,7 +59,6 @@ def check_run(config: dict[str, Any]) -> None:
         problems.extend(_separation_problems(config))
         problems.extend(_batch_problems(config, rows))
         problems.extend(_length_problems(config))
-        problems.extend(_engine_problems(config))
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -247,15 +247,18 @@ def _batch_problems(config: dict[str, Any], rows: int) -> Iterable[str]:
 
 def _engine_problems(config: dict[str, Any]) -> Iterable[str]:
     """Settings of verl's engine under which the trainer is another model than the rollout, or none."""
-    for part in ("actor", "ref"):
-        settings = config["actor_rollout_ref"].get(part) or {}
-        engine, key = settings.get("fsdp_config") or {}, f"actor_rollout_ref.{part}"
-        if engine.get("model_dtype", "fp32") not in ("fp32", "float32"):  # verl casts all that is stored, buffers too
+    parts = {f"actor_rollout_ref.{part}": (config.get("actor_rollout_ref") or {}).get(part) for part in ("actor", "ref")}
+    places = {key: part for key, part in parts.items() if part}
+    places |= {f"{key}.fsdp_config": part["fsdp_config"] for key, part in places.items() if part.get("fsdp_config")}
+    places |= {"engine": config["engine"]} if config.get("engine") else {}  # a cold start's
+    for key, settings in places.items():
+        stored = settings.get("model_dtype", "fp32")
+        if stored not in ("fp32", "float32"):  # verl casts all that is stored, buffers too
             yield (
-                f"{key}.fsdp_config.model_dtype: {engine['model_dtype']} would round the frequencies of the rotary "
-                "embeddings, which the rollout does not; set fp32: arithmetic is that of mixed_precision.param_dtype"
+                f"{key}.model_dtype: {stored} would round the frequencies of the rotary embeddings, which the rollout "
+                "does not; set fp32: arithmetic is that of mixed_precision.param_dtype"
             )
-        if any((place.get("ulysses_sequence_parallel_size") or 1) > 1 for place in (settings, engine)):
+        if (settings.get("ulysses_sequence_parallel_size") or 1) > 1:
             yield f"{key}.ulysses_sequence_parallel_size: verl 0.9.1 cannot cut Qwen2.5-Omni's sequences; set 1"
 
 

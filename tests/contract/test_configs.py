@@ -120,6 +120,9 @@ def test_presets_differ_in_what_they_say(toy_world: Path) -> None:
     assert found["grpo"]["avatar"]["shaping"]["strength"] == 0.0
     assert found["paper"]["avatar"]["vcrs"]["alpha"] == 0.6
     assert found["released"]["avatar"]["vcrs"]["alpha"] == 1.0
+    aggregation = {name: preset["actor_rollout_ref"]["actor"]["loss_agg_mode"] for name, preset in found.items()}
+    assert aggregation.pop("released") == "seq-mean-token-mean"
+    assert set(aggregation.values()) == {"token-mean"}
     best, paper = found["best"]["avatar"], found["paper"]["avatar"]
     assert {key for key in paper if best[key] != paper[key]} == {"replay", "vcrs"}
     assert (best["vcrs"]["prior"], paper["vcrs"]["prior"]) == (2.0, 0.0)

@@ -78,9 +78,11 @@ def test_settings_that_make_the_trainer_another_model_are_refused(config: dict[s
     assert problems(config) == []
     config["actor_rollout_ref"]["ref"]["fsdp_config"]["model_dtype"] = "bf16"
     config["actor_rollout_ref"]["actor"]["ulysses_sequence_parallel_size"] = 2
-    split, rounded = problems(config)
+    config["engine"] = {"model_dtype": "bf16", "ulysses_sequence_parallel_size": 1}  # where a cold start has them
+    split, rounded, rounded_too = problems(config)
     assert split.startswith("actor_rollout_ref.actor.ulysses_sequence_parallel_size")
     assert rounded.startswith("actor_rollout_ref.ref.fsdp_config.model_dtype: bf16 would round the frequencies")
+    assert rounded_too.startswith("engine.model_dtype: bf16")
 
 
 def test_a_right_configuration_passes(config: dict[str, Any]) -> None:
