@@ -40,10 +40,10 @@ class Entry:
     group: str  # one visit of the prompt; verl's uid
     policy_version: int  # trainer step whose policy generated it
     token_ids: npt.NDArray[np.int32]  # [L]
-    behaviour_log_probs: npt.NDArray[np.float32]  # [L] at generation, conditioned on ``messages``
+    behaviour_log_probs: npt.NDArray[np.float32]  # [L] at generation, with the hint if there was one
     reward: float  # total
     advantage: float  # of the fresh completion in its group, before shaping
-    messages: str  # JSON: the chat messages that generated it, its hint included if there was one
+    messages: str  # JSON: the chat messages it is trained on; with its hint, unless that is stripped
     ref_log_probs: npt.NDArray[np.float32] | None = None  # [L] of the frozen reference model
     reward_parts: dict[str, float] = field(default_factory=dict)
     kl: float = 0.0  # mean over tokens of behaviour - reference log-prob (k1 estimate)
