@@ -13,7 +13,9 @@ table { border-collapse: collapse; width: 100% } th, td { text-align: left; padd
 th { border-bottom: 1px solid #999; font-weight: 600 } td { border-bottom: 1px solid #eee; vertical-align: top }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 .bar { background: #4a7ab5; height: .8rem; min-width: 1px } .bad { color: #a40000 } .good { color: #2c6e2c }
-img { max-width: 100% }
+img { max-width: 100% } .wide { overflow-x: auto } .wide td:first-child { min-width: 9rem }
+@media (prefers-color-scheme: dark) { body { background: #181818; color: #e4e4e4 } td { border-color: #333 }
+  .bad { color: #ff8a80 } .good { color: #8fce8f } img { background: #fff } }
 """
 
 
@@ -35,7 +37,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     """A heading and a table; columns of numbers stand on the right."""
     numeric = [bool(rows) and all(isinstance(row[at], int | float) for row in rows) for at in range(len(columns))]
     lines = [_line("th", columns, numeric), *(_line("td", [_text(value) for value in row], numeric) for row in rows)]
-    return f"<h2>{escape(title)}</h2>\n<table>{''.join(lines)}</table>"
+    return (
+        f'<h2>{escape(title)}</h2>\n<div class="wide" role="region" aria-label="{escape(title)}" tabindex="0">'
+        f"<table>{''.join(lines)}</table></div>"
+    )
 
 
 def bars(title: str, counts: Mapping[str, int]) -> str:
@@ -63,5 +68,5 @@ def _line(tag: str, texts: Sequence[str], right: Sequence[bool]) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:,.2f}"
+        return f"{value:,.{3 if abs(value) < 10 else 2}f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

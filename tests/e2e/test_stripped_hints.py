@@ -52,7 +52,7 @@ def test_the_hint_was_shown(stripped: RunResult) -> None:
 def test_the_buffer_keeps_the_plain_prompt(stripped: RunResult) -> None:
     folder = saved_replay(stripped.folder)
     assert folder is not None
-    entries = store.read(folder).entries
+    entries = store.read(folder).buffer["entries"]
     assert len(entries) == 32
     assert all(entry.hint_used for entry in entries)
     hints = [json.loads(entry.row)["extra_info"]["hint"] for entry in entries]
