@@ -47,6 +47,7 @@ TABLES: dict[str, dict[str, list[str]]] = {
         "GRPO of 4": ARMS["grpo4"],
         "GRPO of 2": ARMS["grpo2"],
         "released": ["preset=released", FOUR_STEPS],
+        "4+4, alpha 1, prior 2": ["preset=paper", FOUR_STEPS, "avatar.vcrs.alpha=1.0", "avatar.vcrs.prior=2.0"],
     },
     "ablation": {
         "GRPO of 8": ARMS["grpo8"],
