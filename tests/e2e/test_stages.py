@@ -248,7 +248,7 @@ def judged_by_pool(clone: Clone) -> RunResult:
 
 
 def test_a_judge_in_verls_pool_scores_a_run(judged_by_pool: RunResult) -> None:
-    assert re.search(r"\[AVATAR\] judge: \S+/judge, verl's reward-model pool at \S+:\d+", judged_by_pool.log)
+    assert re.search(r"\[AVATAR\] judge: \S+/judge, verl's reward-model pool at \S+:\d+", judged_by_pool.log())
     samples = [sample for group in groups(judged_by_pool) for sample in group]
     assert {sample["reasons"]["judge"] for sample in samples} <= {"judged", "no_reasoning"}
     scores = [sample["parts"]["judge"] for sample in samples if sample["reasons"]["judge"] == "judged"]
