@@ -247,7 +247,9 @@ def _batch_problems(config: dict[str, Any], rows: int) -> Iterable[str]:
 
 def _engine_problems(config: dict[str, Any]) -> Iterable[str]:
     """Settings of verl's engine under which the trainer is another model than the rollout, or none."""
-    parts = {f"actor_rollout_ref.{part}": (config.get("actor_rollout_ref") or {}).get(part) for part in ("actor", "ref")}
+    parts = {
+        f"actor_rollout_ref.{part}": (config.get("actor_rollout_ref") or {}).get(part) for part in ("actor", "ref")
+    }
     places = {key: part for key, part in parts.items() if part}
     places |= {f"{key}.fsdp_config": part["fsdp_config"] for key, part in places.items() if part.get("fsdp_config")}
     places |= {"engine": config["engine"]} if config.get("engine") else {}  # a cold start's

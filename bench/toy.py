@@ -35,7 +35,8 @@ from avatar_verl.main import load
 
 FOUR_STEPS = f"{MINI_BATCH}=2"  # of the 8 prompts
 REPLAYED = "avatar.replay.off_policy_batches"
-SHUFFLED = "actor_rollout_ref.actor.shuffle=true"  # replayed rows stand behind fresh ones; mini-batches are cut in order
+#: Replayed rows stand behind fresh ones, and mini-batches are cut in order.
+SHUFFLED = "actor_rollout_ref.actor.shuffle=true"
 HINTED = ["preset=paper", FOUR_STEPS, "avatar.hint.always=true"]
 
 #: Table -> arm -> overrides.

@@ -18,7 +18,7 @@ ROUNDING = 0.06
 
 @pytest.fixture(scope="module")
 def stripped(full_arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    """Two steps whose policy stays as it is, so that a completion is as likely in both; the second replays the first."""
+    """Two steps of a policy that stays as it is: a completion is as likely in both. The second replays the first."""
     more = [
         "avatar.hint.mode=strip",
         "avatar.log.token_rows=64",
