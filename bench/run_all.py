@@ -42,6 +42,7 @@ QUICK = {
     "bandit": "--seeds 1 --budget 640 --processes 2",
     "toy": "--arms paper --seeds 1 --steps 5 --every 5",
     "toy --table ablation": "--arms '4+4, TAS' --seeds 1 --steps 5 --every 5",
+    "toy --table hints": "--arms 'no hints' --seeds 1 --steps 5 --every 5",
     "fs_grpo": "--arms fs_grpo --steps 4 --cold-start-steps 20",
     "report_page": "--rounds 1",
     "stages": "--seeds 1 --steps 2",
