@@ -43,7 +43,6 @@ FOR_WORKERS = (
     "TOKENIZERS_PARALLELISM",
     "VLLM_NO_USAGE_STATS",
     "HYDRA_FULL_ERROR",
-    "SAGEMAKER_CONTAINER_LOG_LEVEL",
     "VERL_PLATFORM",
     "VERL_USE_EXTERNAL_MODULES",
     "VLLM_TARGET_DEVICE",
@@ -63,9 +62,6 @@ def environment(device: str) -> dict[str, str]:
         HYDRA_FULL_ERROR="1",
         PYTHONUNBUFFERED="1",
     )
-    # A package that vLLM brings with it raises the root logger to this level on import, by default to ERROR: the
-    # warnings of every process that imports vLLM would be lost.
-    variables.setdefault("SAGEMAKER_CONTAINER_LOG_LEVEL", variables.get("LOG_LEVEL", "WARNING"))
     if device == "cpu":
         variables.update(
             VERL_PLATFORM="cpu",

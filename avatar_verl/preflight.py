@@ -245,15 +245,22 @@ def _batch_problems(config: dict[str, Any], rows: int) -> Iterable[str]:
         yield f"run.train_files: {rows} rows are fewer than data.train_batch_size ({batch})"
 
 
+#: Where verl's engines have their settings, in reinforcement learning and in a cold start.
+_ENGINES = (
+    "actor_rollout_ref.actor",
+    "actor_rollout_ref.ref",
+    "actor_rollout_ref.actor.fsdp_config",
+    "actor_rollout_ref.ref.fsdp_config",
+    "engine",
+)
+
+
 def _engine_problems(config: dict[str, Any]) -> Iterable[str]:
     """Settings of verl's engine under which the trainer is another model than the rollout, or none."""
-    parts = {
-        f"actor_rollout_ref.{part}": (config.get("actor_rollout_ref") or {}).get(part) for part in ("actor", "ref")
-    }
-    places = {key: part for key, part in parts.items() if part}
-    places |= {f"{key}.fsdp_config": part["fsdp_config"] for key, part in places.items() if part.get("fsdp_config")}
-    places |= {"engine": config["engine"]} if config.get("engine") else {}  # a cold start's
-    for key, settings in places.items():
+    for key in _ENGINES:
+        settings: Any = config
+        for name in key.split("."):
+            settings = settings.get(name) or {}
         stored = settings.get("model_dtype", "fp32")
         if stored not in ("fp32", "float32"):  # verl casts all that is stored, buffers too
             yield (

@@ -9,7 +9,6 @@ import os
 os.environ.setdefault("VERL_PLATFORM", "cpu")
 os.environ.setdefault("VERL_USE_EXTERNAL_MODULES", "avatar_verl.adapter.platform")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("SAGEMAKER_CONTAINER_LOG_LEVEL", "WARNING")  # as `avatar_verl.launch.environment` sets it
 
 from pathlib import Path
 from typing import Any

@@ -11,6 +11,7 @@ import contextlib
 import importlib.abc
 import importlib.metadata
 import itertools
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec
@@ -89,8 +90,19 @@ class _VllmCpuFinder(importlib.metadata.DistributionFinder):
         return None
 
 
+def _keep_warnings() -> None:
+    """Have vLLM's import leave the level of the root logger alone.
+
+    Reason: model-hosting-container-standards, which vLLM requires, raises the root logger to ERROR when it is imported
+    (its logging_config.py), so that a process that imports vLLM says no warning any more, of ours neither.
+    Retires: when that package sets the level of its own logger only.
+    """
+    os.environ.setdefault("SAGEMAKER_CONTAINER_LOG_LEVEL", os.environ.get("LOG_LEVEL", "WARNING"))
+
+
 def install() -> None:
-    """Put the import hooks in place. Calling it again does nothing."""
+    """Put the repairs of imports in place. Calling it again does nothing."""
+    _keep_warnings()
     if not any(isinstance(f, _TorchvisionOperators) for f in sys.meta_path):
         sys.meta_path.insert(0, _TorchvisionOperators())
     if not any(isinstance(f, _VllmCpuFinder) for f in sys.meta_path):

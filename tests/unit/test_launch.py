@@ -314,15 +314,3 @@ def test_the_environment_of_a_cpu_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cpu["OMP_NUM_THREADS"] == "3"  # the user's word counts
     assert "VERL_PLATFORM" not in gpu
     assert RUN_ID not in gpu
-
-
-def test_warnings_outlive_the_import_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """vLLM imports a package that raises the root logger to ERROR, unless told otherwise."""
-    monkeypatch.delenv("SAGEMAKER_CONTAINER_LOG_LEVEL", raising=False)
-    monkeypatch.delenv("LOG_LEVEL", raising=False)
-    program = (
-        "import logging, model_hosting_container_standards.logging_config\n"
-        "logging.getLogger('avatar_verl.adapter.driver').warning('a clip is broken')"
-    )
-    heard = subprocess.run([sys.executable, "-c", program], env=environment("cpu"), capture_output=True, text=True)
-    assert "a clip is broken" in heard.stderr, heard

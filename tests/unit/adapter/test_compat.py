@@ -53,6 +53,19 @@ def test_other_names_are_left_alone() -> None:
     assert list(finder.find_distributions(context())) == []
 
 
+def test_warnings_outlive_the_import_of_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM imports a package that raises the root logger to ERROR, unless told otherwise."""
+    monkeypatch.delenv("SAGEMAKER_CONTAINER_LOG_LEVEL", raising=False)
+    monkeypatch.delenv("LOG_LEVEL", raising=False)
+    said = (
+        "import logging, model_hosting_container_standards.logging_config\n"
+        "logging.basicConfig(stream=sys.stdout)\n"
+        "logging.getLogger('avatar_verl.adapter.driver').warning('a clip is broken')"
+    )
+    assert "a clip is broken" not in in_a_fresh_process(said)  # else there is nothing to repair
+    assert "a clip is broken" in in_a_fresh_process(f"from avatar_verl.adapter import compat\ncompat.install()\n{said}")
+
+
 @cpu_torch_only
 def test_torchvision_can_be_imported_beside_a_cpu_torch() -> None:
     code = "import torchvision.transforms.v2, torch\nprint(torchvision.transforms.v2.functional.__name__)"
